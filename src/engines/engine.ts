@@ -1,0 +1,72 @@
+// What the router hands to a secrets engine or an auth method, and what it gets back. Engines know their view, never the
+// barrier, the token that asks, or each other.
+
+import type { View } from '../core/view.ts';
+
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+export type JsonObject = { readonly [key: string]: JsonValue };
+
+/** Vault's operations (reference: sdk/logical/request.go). PUT and POST arrive as 'create' or 'update', see `Engine.exists`. */
+export type Operation = 'create' | 'read' | 'update' | 'patch' | 'delete' | 'list';
+
+export interface LogicalRequest {
+  readonly operation: Operation;
+  /** Relative to the mount, decoded, normalised: no leading '/', no empty, '.' or '..' segment. A list path keeps one trailing '/'. */
+  readonly path: string;
+  /** The mount point with trailing '/', such as `secret/`. */
+  readonly mountPoint: string;
+  /** Body fields, or query parameters for read, list and delete. A JSON null is the same as an absent field. */
+  readonly data: JsonObject;
+  /** Who asks, for methods that need it (token store); absent on unauthenticated paths. */
+  readonly caller?: Caller;
+  readonly remoteAddress: string;
+}
+
+/** The authenticated caller, as the pipeline established it. */
+export interface Caller {
+  readonly tokenId: string;
+  readonly accessor: string;
+  readonly policies: readonly string[];
+  readonly displayName: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly isRoot: boolean;
+  /** The mount-qualified path that created the token, such as `auth/node/login`. */
+  readonly path: string;
+  /** True when the policies give sudo on the path of the present request. */
+  readonly hasSudo: boolean;
+}
+
+export interface LogicalResponse {
+  readonly data?: JsonObject | null;
+  readonly warnings?: readonly string[];
+  /** The `auth` object of Vault's envelope, for logins and token creation. */
+  readonly auth?: JsonObject;
+  /** Overrides the status that the pipeline derives (KV version 2 answers 404 with a body). */
+  readonly status?: number;
+  /** Vault copies `data` to the top level for some sys paths. */
+  readonly copyDataToTop?: boolean;
+  readonly leaseId?: string;
+  readonly leaseSeconds?: number;
+  readonly renewable?: boolean;
+}
+
+export interface Engine {
+  /**
+   * Handles one request that passed policy and audit. Undefined means "done, nothing to say" (204) or, for read and list,
+   * "not there" (404).
+   * @throws PurserError: the table in server/error-status.ts decides the HTTP status
+   */
+  handle(request: LogicalRequest): Promise<LogicalResponse | undefined>;
+  /** For POST and PUT: true makes the operation 'update', false 'create'. Engines without it always get 'update'. */
+  exists?(request: LogicalRequest): Promise<boolean>;
+  /** Paths (relative, Vault's `root paths` notation: exact or trailing '*') that need sudo on top of the capability. */
+  readonly sudoPaths?: readonly string[];
+  /** Paths (relative) that need no token. */
+  readonly unauthenticatedPaths?: readonly string[];
+}
+
+export interface EngineContext {
+  readonly view: View;
+  /** Milliseconds since the epoch; tests inject one. */
+  readonly now: () => number;
+}

@@ -1,0 +1,58 @@
+// The closed list of error codes, each with what it means. ERR_<AREA>_<WHAT>; grouped by area, one line each.
+// test/lib/error-codes.test.ts holds every code in the source against this list.
+
+export const ERROR_CODES = {
+  ERR_STORAGE_CLOSED: 'the store was used after it was closed',
+  ERR_STORAGE_LOCKED: 'another process uses the data directory',
+  ERR_STORAGE_FULL: 'the disk or the store is full',
+  ERR_STORAGE_FAILED: 'the store could not be read or written',
+  ERR_STORAGE_KEY: 'a storage key is empty, too long or malformed',
+
+  ERR_BARRIER_SEALED: 'the core is sealed',
+  ERR_BARRIER_OPEN: 'a stored record does not open: it was altered, moved, truncated or written under another key',
+  ERR_SEAL_CONFIG: 'the seal configuration is not valid',
+  ERR_SEAL_INITIALIZED: 'the core is already initialized',
+  ERR_SEAL_UNINITIALIZED: 'the core is not initialized',
+  ERR_SEAL_SHARE: 'an unseal share is malformed or the shares do not fit together',
+
+  ERR_REFERENCE_SYNTAX: 'a secret reference is malformed',
+  ERR_POLICY_SYNTAX: 'a policy does not parse or is not valid',
+  ERR_DURATION_SYNTAX: 'a duration is malformed',
+
+  ERR_REQUEST_INVALID: 'the request is not valid',
+  ERR_REQUEST_DENIED: 'the token may not do this, or there is no such token',
+  ERR_REQUEST_NOT_FOUND: 'there is nothing at this path',
+  ERR_REQUEST_UNSUPPORTED: 'the path does not support this operation',
+  ERR_REQUEST_TOO_LARGE: 'the request is larger than allowed',
+  ERR_REQUEST_MEDIA_TYPE: 'the content type does not fit the operation',
+
+  ERR_AUDIT_REFUSED: 'no audit device took the entry, so the request was refused',
+
+  ERR_CONFIG_INVALID: 'a configuration file, flag or environment variable is not valid',
+  ERR_STATE_CORRUPT: 'a state file is unreadable, half written or altered',
+
+  ERR_CLIENT_UNREACHABLE: 'the core cannot be reached',
+  ERR_CLIENT_TLS: 'the certificate of the core is not the pinned one',
+  ERR_CLIENT_RESPONSE: 'the core answered with an error',
+  ERR_CLIENT_PROTOCOL: 'the core answered with something that is not its protocol',
+
+  ERR_RESOLVE_DENIED: 'no workload role grants this reference to this container',
+  ERR_RESOLVE_NOT_FOUND: 'the secret or its version does not exist',
+  ERR_RESOLVE_FIELD: 'the secret has no such field, or the field does not fit the encoding',
+
+  ERR_NODE_JOIN: 'the join token is wrong, used or expired',
+  ERR_NODE_REVOKED: 'the node was revoked or is not known',
+  ERR_NODE_CLOCK: 'the clocks of node and core differ too much',
+
+  ERR_FUSE_UNAVAILABLE: 'the kernel offers no FUSE, or the filesystem could not be mounted',
+  ERR_FUSE_PROTOCOL: 'the kernel spoke a FUSE version or message this program does not know',
+
+  ERR_RUNTIME_CONFIG: 'the Docker daemon configuration cannot be read or merged safely',
+  ERR_RUNTIME_BUNDLE: 'the container bundle cannot be read or changed',
+  ERR_DOCKER_UNAVAILABLE: 'no Docker daemon answers',
+  ERR_WORKLOAD_INVALID: 'the declarations of a container (labels, variables, mounts) are not valid',
+
+  ERR_CLI_USAGE: 'the command line is not valid',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;

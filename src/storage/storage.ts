@@ -1,0 +1,37 @@
+// The storage interface: five calls over untrusted bytes. A driver never sees plaintext and never interprets a value.
+// Guarantees every driver gives (test/conformance/storage.ts): a promise that resolved means the write is durable; a
+// transaction is applied whole or not at all; list() returns the immediate children, sorted by byte order.
+
+/** One write inside a transaction. */
+export type StorageOperation =
+  | { readonly kind: 'put'; readonly key: string; readonly value: Uint8Array }
+  | { readonly kind: 'delete'; readonly key: string };
+
+export interface Storage {
+  /** The value stored under `key`, or undefined. The caller owns the returned bytes. */
+  get(key: string): Promise<Uint8Array | undefined>;
+
+  /** Stores `value` under `key`; resolves when it is durable. @throws ERR_STORAGE_FULL, ERR_STORAGE_KEY, ERR_STORAGE_FAILED */
+  put(key: string, value: Uint8Array): Promise<void>;
+
+  /** Removes `key`; removing what is not there is no error. Resolves when durable. */
+  delete(key: string): Promise<void>;
+
+  /**
+   * Immediate children of `prefix` (which is empty or ends in '/'), without the prefix: `name` for an entry, `name/` for a
+   * folder. A name that is both appears as both.
+   * @param page continue after this child name, and return at most `limit` names (default: everything)
+   */
+  list(prefix: string, page?: { readonly after?: string; readonly limit?: number }): Promise<string[]>;
+
+  /** Applies all operations in order, atomically; resolves when durable. */
+  transaction(operations: readonly StorageOperation[]): Promise<void>;
+}
+
+/** A storage that holds operating-system resources. */
+export interface ClosableStorage extends Storage {
+  close(): Promise<void>;
+}
+
+/** Longest key in UTF-8 bytes that every driver must take (LMDB's default limit is 1,978; etcd's and PostgreSQL's are larger). */
+export const MAX_KEY_BYTES = 1_900;
