@@ -1,7 +1,7 @@
 // What the router hands to a secrets engine or an auth method, and what it gets back. Engines know their view, never the
 // barrier, the token that asks, or each other.
 
-import type { View } from '../core/view.ts';
+import type { View } from './view.ts';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 export type JsonObject = { readonly [key: string]: JsonValue };
@@ -70,3 +70,17 @@ export interface EngineContext {
   /** Milliseconds since the epoch; tests inject one. */
   readonly now: () => number;
 }
+
+/** An engine whose secrets a reference can name (`purser://<mount><path>`). Optional ability, apart from Engine. */
+export interface SecretSource {
+  /** The mount-relative API path that policies speak of: `db/prod` → `data/db/prod` for KV version 2. */
+  policyPath(path: string): string;
+  /**
+   * The secret at `path`, or undefined when it, or the version asked for, does not exist (deleted and destroyed count as not there).
+   * @param version a positive version number, or undefined for the current one
+   */
+  readSecret(path: string, version?: number): Promise<{ readonly data: JsonObject; readonly version: number } | undefined>;
+}
+
+/** Told after a commit is durable: the secret at the mount-relative `path` now has `version` as its current one (0: none left). */
+export type SecretChangeListener = (path: string, version: number) => void;
