@@ -13,6 +13,7 @@ export const ERROR_CODES = {
   ERR_SEAL_CONFIG: 'the seal configuration is not valid',
   ERR_SEAL_INITIALIZED: 'the core is already initialized',
   ERR_SEAL_UNINITIALIZED: 'the core is not initialized',
+  ERR_SEAL_FILE: 'the auto-unseal file is missing, too readable or malformed',
   ERR_SEAL_SHARE: 'an unseal share is malformed or the shares do not fit together',
 
   ERR_REFERENCE_SYNTAX: 'a secret reference is malformed',
@@ -30,6 +31,8 @@ export const ERROR_CODES = {
 
   ERR_CONFIG_INVALID: 'a configuration file, flag or environment variable is not valid',
   ERR_STATE_CORRUPT: 'a state file is unreadable, half written or altered',
+  ERR_STATE_WRITE: 'a state file could not be written',
+  ERR_STATE_LOCK: 'a lock file could not be opened or locked',
 
   ERR_CLIENT_UNREACHABLE: 'the core cannot be reached',
   ERR_CLIENT_TLS: 'the certificate of the core is not the pinned one',
