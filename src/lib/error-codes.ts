@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   ERR_STATE_CORRUPT: 'a state file is unreadable, half written or altered',
   ERR_STATE_WRITE: 'a state file could not be written',
   ERR_STATE_LOCK: 'a lock file could not be opened or locked',
+  ERR_STATE_LOCKED: 'another process uses this state directory or socket',
 
   ERR_CLIENT_UNREACHABLE: 'the core cannot be reached',
   ERR_CLIENT_TLS: 'the certificate of the core is not the pinned one',
@@ -44,6 +45,8 @@ export const ERROR_CODES = {
   ERR_RESOLVE_FIELD: 'the secret has no such field, or the field does not fit the encoding',
 
   ERR_NODE_JOIN: 'the join token is wrong, used or expired',
+  ERR_NODE_JOINED: 'this machine has an identity already',
+  ERR_NODE_UNJOINED: 'this machine has not joined a core',
   ERR_NODE_REVOKED: 'the node was revoked or is not known',
   ERR_NODE_CLOCK: 'the clocks of node and core differ too much',
 
