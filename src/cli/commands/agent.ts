@@ -1,0 +1,53 @@
+// `purser agent`: the node's agent, how it joins, and how it is stopped for good.
+
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+
+import type { Command } from 'commander';
+
+import { joinNode } from '../../agent/join.ts';
+import { PurserError } from '../../lib/errors.ts';
+import type { CommandContext } from '../program.ts';
+import { readStdin } from '../secret-input.ts';
+
+interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir: string; readonly force?: boolean; readonly swarmNodeId?: string }
+
+/** Where the agent keeps its identity and spool unless told otherwise. */
+export const AGENT_STATE_DIRECTORY = '/var/lib/purser/agent';
+
+/** Adds `purser agent …`. */
+export function registerAgent(program: Command, context: CommandContext): void {
+  const agent = program.command('agent').description('run the agent of this node')
+    .option('--state-dir <directory>', 'identity and ledger spool', AGENT_STATE_DIRECTORY)
+    .option('--run-dir <directory>', 'sockets and the secret filesystem', '/run/purser')
+    .option('--docker-socket <path>', 'the Docker Engine', '/run/docker.sock')
+    .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .action(async (options: object) => { context.exit(await context.programs.agent(options)); });
+  agent.command('join').description('make this host a node of a core')
+    .requiredOption('--token <token>', 'from purser node token; - reads it from standard input')
+    .option('--name <name>', 'name of the node', hostname())
+    .option('--swarm-node-id <id>', 'id of this node in Docker Swarm (found by itself when Docker runs)')
+    .option('--force', 'replace an identity that is already here')
+    .action(async (_own: object, command: Command) => {
+      const options = command.optsWithGlobals<JoinOptions>();
+      const token = options.token === '-' ? (await readStdin()).trim() : options.token;
+      const identity = await joinNode({
+        token, name: options.name, stateDirectory: options.stateDir, force: options.force === true,
+        ...(options.swarmNodeId === undefined ? {} : { swarmNodeId: options.swarmNodeId }),
+      });
+      context.output.line(`joined ${identity.address} as ${identity.name}`);
+      context.output.note('purser: hint: run purser agent, then purser runtime install');
+    });
+  agent.command('release').description('unmount the secret filesystem and end its holder; running containers lose their files')
+    .action((_own: object, command: Command) => { release(command.optsWithGlobals<{ runDir: string }>().runDir); });
+}
+
+function release(runDirectory: string): void {
+  const beside = join(dirname(process.argv[1] ?? ''), 'purser-runtime');
+  const { status, error, stderr } = spawnSync(existsSync(beside) ? beside : 'purser-runtime', ['purser-holder-release', '--run-dir', runDirectory], { encoding: 'utf8' });
+  if (status !== 0) {
+    throw new PurserError('ERR_FUSE_UNAVAILABLE', `the holder could not be released: ${error?.message ?? stderr.trim().replace(/^purser: error: /, '').split('\n')[0] ?? ''}`, { hint: 'stop the agent first' });
+  }
+}

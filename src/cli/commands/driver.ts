@@ -1,0 +1,15 @@
+// `purser driver`: Docker Swarm's secret provider.
+
+import type { Command } from 'commander';
+
+import type { CommandContext } from '../program.ts';
+import { AGENT_STATE_DIRECTORY } from './agent.ts';
+
+/** Adds `purser driver`. */
+export function registerDriver(program: Command, context: CommandContext): void {
+  program.command('driver').description('answer docker secret create --driver purser on a Swarm manager')
+    .option('--state-dir <directory>', 'identity of a node that joined with a driver token', AGENT_STATE_DIRECTORY)
+    .option('--socket <path>', 'plugin socket', '/run/docker/plugins/purser.sock')
+    .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .action(async (options: object) => { context.exit(await context.programs.driver(options)); });
+}

@@ -1,0 +1,59 @@
+// `purser workload`: roles that say which containers get which policies.
+
+import type { Command } from 'commander';
+
+import { PurserError } from '../../lib/errors.ts';
+import type { CommandContext } from '../program.ts';
+import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+
+const SELECTORS = ['image', 'imageDigest', 'name', 'service', 'stack', 'node'] as const;
+type Selector = (typeof SELECTORS)[number];
+type WriteOptions = RemoteOptions & { readonly policy: string[]; readonly label?: string[]; readonly any?: boolean } & { readonly [name in Selector]?: string[] };
+
+/** Adds `purser workload …`. */
+export function registerWorkload(program: Command, context: CommandContext): void {
+  const workload = program.command('workload').description('which containers get which policies');
+  const write = withRemoteOptions(workload.command('write').description('make or replace a role; all selectors must match, each may list alternatives, * is any text').argument('<name>'))
+    .requiredOption('--policy <name...>', 'policies its containers get')
+    .option('--label <key=value...>').option('--any', 'every container (instead of selectors)');
+  for (const selector of SELECTORS) write.option(`--${snake(selector).replaceAll('_', '-')} <value...>`);
+  write.action(async (name: string, options: WriteOptions) => {
+    await connectWithToken(options).write(`auth/node/role/${encodeURIComponent(name)}`, {
+      policies: options.policy, selectors: selectorsOf(options), ...(options.any === true ? { any: true } : {}),
+    });
+    context.output.note(`wrote the workload role ${name}`);
+  });
+  withRemoteOptions(workload.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+    context.output.json(await connectWithToken(options).read(`auth/node/role/${encodeURIComponent(name)}`));
+  });
+  withRemoteOptions(workload.command('list')).action(async (options: RemoteOptions) => {
+    const names = await connectWithToken(options).list('auth/node/role');
+    if (formatOf(options) === 'json') context.output.json(names);
+    else for (const name of names) context.output.line(name);
+  });
+  withRemoteOptions(workload.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+    await connectWithToken(options).delete(`auth/node/role/${encodeURIComponent(name)}`);
+    context.output.note(`removed the workload role ${name}`);
+  });
+}
+
+function selectorsOf(options: WriteOptions): Record<string, unknown> {
+  const selectors: Record<string, unknown> = {};
+  for (const selector of SELECTORS) if (options[selector] !== undefined) selectors[snake(selector)] = options[selector];
+  if (options.label !== undefined) selectors['label'] = labels(options.label);
+  return selectors;
+}
+
+function labels(pairs: readonly string[]): Record<string, string[]> {
+  const result = new Map<string, string[]>();
+  for (const pair of pairs) {
+    const split = pair.indexOf('=');
+    if (split < 1) throw new PurserError('ERR_CLI_USAGE', 'a label selector is written key=value');
+    result.set(pair.slice(0, split), [...result.get(pair.slice(0, split)) ?? [], pair.slice(split + 1)]);
+  }
+  return Object.fromEntries(result);
+}
+
+function snake(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}

@@ -1,0 +1,59 @@
+// The only file that prints. Results go to stdout, everything else to stderr, in one voice: `purser: error: …` and then
+// `purser: hint: …` with what to type next. Control characters in data never reach a terminal.
+
+import { isPurserError, messageOf } from '../lib/errors.ts';
+
+export type Format = 'table' | 'json' | 'csv';
+
+/** Cells of one row, by column; absent cells print as an empty one. */
+export type Row = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+export interface Output {
+  /** One plain line of the result. */
+  line(text: string): void;
+  json(value: unknown): void;
+  /** Rows in the format asked for; `columns` are the keys of the rows, in order, and head the table in capitals. */
+  rows(format: Format, columns: readonly string[], rows: readonly Row[]): void;
+  /** A remark beside the result. */
+  note(text: string): void;
+  warn(text: string): void;
+  error(error: unknown): void;
+}
+
+/** Writes to the two streams of this process. */
+export function createOutput(stdout: NodeJS.WritableStream = process.stdout, stderr: NodeJS.WritableStream = process.stderr): Output {
+  const line = (text: string): void => { stdout.write(`${text}\n`); };
+  const note = (text: string): void => { stderr.write(`${printable(text)}\n`); };
+  return {
+    line,
+    json: (value) => { line(JSON.stringify(value, null, 2)); },
+    rows: (format, columns, rows) => { line(formatRows(format, columns, rows)); },
+    note,
+    warn: (text) => { note(`purser: warning: ${text}`); },
+    error: (error) => {
+      note(`purser: error: ${messageOf(error)}`);
+      if (isPurserError(error) && error.hint !== undefined) note(`purser: hint: ${error.hint}`);
+    },
+  };
+}
+
+/** Rows as an aligned table, a JSON array or RFC 4180 CSV. */
+export function formatRows(format: Format, columns: readonly string[], rows: readonly Row[]): string {
+  if (format === 'json') return JSON.stringify(rows, null, 2);
+  const cells = rows.map((row) => columns.map((column) => String(row[column] ?? '')));
+  if (format === 'csv') return [columns, ...cells].map((row) => row.map(csvCell).join(',')).join('\r\n');
+  const table = [columns.map((column) => column.replaceAll('_', ' ').toUpperCase()), ...cells.map((row) => row.map(printable))];
+  const widths = columns.map((_, index) => Math.max(...table.map((row) => row[index]?.length ?? 0)));
+  return table.map((row) => row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  ').trimEnd()).join('\n');
+}
+
+// A spreadsheet runs a cell that starts with one of these as a formula; names come from containers, so from anybody.
+function csvCell(cell: string): string {
+  const safe = /^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex -- terminal escapes are what this removes
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+}

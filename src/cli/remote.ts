@@ -1,0 +1,50 @@
+// A command that speaks to the core: the options all of them share, and the client made from them.
+
+import type { Command } from 'commander';
+
+import { CoreClient } from '../client/core-client.ts';
+import { PurserError } from '../lib/errors.ts';
+import { readConnection, type Connection } from './environment.ts';
+import type { Format } from './output.ts';
+
+export interface RemoteOptions {
+  readonly address?: string;
+  readonly caCert?: string;
+  readonly format?: string;
+}
+
+/** Adds --address, --ca-cert and --format to a command. */
+export function withRemoteOptions(command: Command, formats: readonly Format[] = ['table', 'json']): Command {
+  return command
+    .option('--address <url>', 'the core (PURSER_ADDR, VAULT_ADDR)')
+    .option('--ca-cert <file>', 'its CA certificate (PURSER_CACERT, VAULT_CACERT)')
+    .option('--format <format>', formats.join(' or '), 'table');
+}
+
+/** The format asked for. @throws ERR_CLI_USAGE for one the command does not have */
+export function formatOf(options: RemoteOptions, formats: readonly Format[] = ['table', 'json']): Format {
+  const format = formats.find((known) => known === (options.format ?? 'table'));
+  if (format === undefined) throw new PurserError('ERR_CLI_USAGE', `there is no such format; ${formats.join(', ')} are known`);
+  return format;
+}
+
+/** A client for the core; without a token only the unauthenticated calls work. */
+export function connect(options: RemoteOptions): CoreClient {
+  return clientFor(readConnection({ ...(options.address === undefined ? {} : { address: options.address }), ...(options.caCert === undefined ? {} : { caCert: options.caCert }) }));
+}
+
+/** A client for a given connection. */
+export function clientFor(connection: Connection): CoreClient {
+  return new CoreClient({
+    address: connection.address,
+    ...(connection.certificateAuthority === undefined ? {} : { certificateAuthority: connection.certificateAuthority }),
+    ...(connection.token === undefined ? {} : { token: connection.token }),
+  });
+}
+
+/** A client that has a token. @throws ERR_CLI_USAGE with the advice to log in */
+export function connectWithToken(options: RemoteOptions): CoreClient {
+  const client = connect(options);
+  if (!client.hasToken) throw new PurserError('ERR_CLI_USAGE', 'no token', { hint: 'log in with purser login, or set PURSER_TOKEN' });
+  return client;
+}

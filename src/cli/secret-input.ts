@@ -1,0 +1,98 @@
+// How secret values reach the command line: from a prompt that does not echo, from stdin (`-`), from a file (`@path`), or, with
+// a warning, from the arguments themselves, where other users of the host can see them.
+
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+
+import { PurserError } from '../lib/errors.ts';
+
+/** Most bytes a value from stdin or a file may have. */
+const MAX_INPUT_BYTES = 16 * 1024 * 1024;
+
+/** All of stdin as UTF-8. @throws ERR_CLI_USAGE past 16 MiB */
+export async function readStdin(input: AsyncIterable<Buffer | string> = process.stdin): Promise<string> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of input) {
+    const bytes = Buffer.from(chunk);
+    size += bytes.length;
+    if (size > MAX_INPUT_BYTES) throw new PurserError('ERR_CLI_USAGE', 'standard input is larger than 16 MiB');
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The text of a file named after `@`. @throws ERR_CLI_USAGE when it cannot be read */
+export function readValueFile(path: string): string {
+  try {
+    const text = readFileSync(path, 'utf8');
+    if (text.length > MAX_INPUT_BYTES) throw new PurserError('ERR_CLI_USAGE', `${path} is larger than 16 MiB`);
+    return text;
+  } catch (cause) {
+    if (cause instanceof PurserError) throw cause;
+    throw new PurserError('ERR_CLI_USAGE', `${path} cannot be read`, { cause });
+  }
+}
+
+/** Asks on the terminal without echo. @throws ERR_CLI_USAGE when there is no terminal */
+export async function promptHidden(question: string): Promise<string> {
+  if (!process.stdin.isTTY) {
+    throw new PurserError('ERR_CLI_USAGE', `no terminal to ask for ${question}`, { hint: 'give it on standard input with -' });
+  }
+  process.stderr.write(`${question} (will not be shown): `);
+  const reader = createInterface({ input: process.stdin, terminal: true });
+  try {
+    return await new Promise<string>((resolve, reject) => {
+      reader.once('line', resolve);
+      reader.once('SIGINT', () => { reject(new PurserError('ERR_CLI_USAGE', 'interrupted')); });
+    });
+  } finally {
+    reader.close();
+    process.stderr.write('\n');
+  }
+}
+
+/**
+ * Fields of a secret from arguments `name=value`, `name=@file`, `name=-` (stdin, once) or `name` (prompt), or one `@file.json` or `-` with a
+ * JSON object.
+ * @param onArgument called for every value that stood in the arguments
+ * @throws ERR_CLI_USAGE for anything else
+ */
+export async function readFields(args: readonly string[], onArgument: (name: string) => void): Promise<Record<string, unknown>> {
+  const [only] = args;
+  if (args.length === 1 && only !== undefined && (only === '-' || only.startsWith('@'))) {
+    return parseObject(only === '-' ? await readStdin() : readValueFile(only.slice(1)));
+  }
+  if (args.filter((arg) => arg === '-' || arg.endsWith('=-')).length > 1) {
+    throw new PurserError('ERR_CLI_USAGE', 'standard input can give only one field', { hint: 'give a JSON object on standard input with a single -' });
+  }
+  const fields = new Map<string, string>();
+  for (const arg of args) {
+    const split = arg.indexOf('=');
+    const name = split === -1 ? arg : arg.slice(0, split);
+    if (name === '' || name === '-' || name.startsWith('@')) throw new PurserError('ERR_CLI_USAGE', 'a field is written name=value, name=@file, name=- or name');
+    if (fields.has(name)) throw new PurserError('ERR_CLI_USAGE', `the field ${name} is given twice`);
+    fields.set(name, await readValue(name, split === -1 ? undefined : arg.slice(split + 1), onArgument));
+  }
+  return Object.fromEntries(fields);
+}
+
+async function readValue(name: string, value: string | undefined, onArgument: (name: string) => void): Promise<string> {
+  if (value === undefined) return promptHidden(`value of ${name}`);
+  if (value === '-') return (await readStdin()).replace(/\r?\n$/, '');
+  if (value.startsWith('@')) return readValueFile(value.slice(1));
+  onArgument(name);
+  return value.startsWith('\\@') || value === '\\-' ? value.slice(1) : value;
+}
+
+function parseObject(text: string): Record<string, unknown> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The parser's own message quotes its input, which is a secret.
+    throw new PurserError('ERR_CLI_USAGE', 'the input is not JSON', { hint: 'an object such as {"user":"app","password":"…"} is expected' });
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new PurserError('ERR_CLI_USAGE', 'the input is not a JSON object');
+  return value as Record<string, unknown>;
+}

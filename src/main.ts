@@ -1,0 +1,23 @@
+// The one entry of `purser`. It decides which program this process is and loads only that one: the server's code (keys,
+// storage, engines) is never loaded by an agent, a driver or a command, and theirs never by the server.
+
+import { isMainThread, workerData } from 'node:worker_threads';
+
+import type { Programs } from './cli/program.ts';
+
+const programs: Programs = {
+  server: async (options) => (await import('./server/main.ts')).runServer(options),
+  agent: async (options) => (await import('./agent/main.ts')).runAgent(options),
+  driver: async (options) => (await import('./driver/main.ts')).runDriver(options),
+};
+
+async function main(): Promise<void> {
+  if (!isMainThread) {
+    if ((workerData as { role?: unknown } | null)?.role !== 'fuse-server') throw new Error('unknown worker role');
+    (await import('./agent/fuse/worker.ts')).runFuseWorker();
+    return;
+  }
+  process.exitCode = await (await import('./cli/program.ts')).runCli(process.argv.slice(2), programs);
+}
+
+void main();
