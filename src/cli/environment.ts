@@ -1,13 +1,13 @@
 // The one file of the command line that reads the environment: the address, the token and the CA of the core, from flags'
 // fallbacks PURSER_* and VAULT_*, then from ~/.purser (written by `purser login` and the quickstart, mode 0600).
 
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 import { z } from 'zod';
 
-import { writeFileAtomically } from '../lib/atomic-file.ts';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError } from '../lib/errors.ts';
 
 export interface Connection {
@@ -30,7 +30,7 @@ export function profileDirectory(): string {
  * Where the core is and how to speak to it.
  * @throws ERR_STATE_CORRUPT when a file in ~/.purser is damaged or readable by others
  */
-export function readConnection(flags: { readonly address?: string; readonly caCert?: string }): Connection {
+export function readConnection(flags: { readonly address?: string | undefined; readonly caCert?: string | undefined }): Connection {
   const profile = readProfile();
   const address = flags.address ?? variable('PURSER_ADDR') ?? variable('VAULT_ADDR') ?? profile?.address ?? DEFAULT_ADDRESS;
   const caFile = flags.caCert ?? variable('PURSER_CACERT') ?? variable('VAULT_CACERT');
@@ -44,9 +44,10 @@ export function readConnection(flags: { readonly address?: string; readonly caCe
 /** Keeps a login for later commands: ~/.purser/profile.json and ~/.purser/token, both 0600. */
 export async function saveConnection(connection: Connection): Promise<void> {
   const directory = profileDirectory();
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   const profile = { address: connection.address, ...(connection.certificateAuthority === undefined ? {} : { certificate_authority: connection.certificateAuthority }) };
-  await writeFileAtomically(join(directory, 'profile.json'), `${JSON.stringify(profile, null, 2)}\n`, { mode: 0o600, directoryMode: 0o700 });
-  if (connection.token !== undefined) await writeFileAtomically(join(directory, 'token'), `${connection.token}\n`, { mode: 0o600, directoryMode: 0o700 });
+  await writeFileAtomic(join(directory, 'profile.json'), `${JSON.stringify(profile, null, 2)}\n`, { mode: 0o600 });
+  if (connection.token !== undefined) await writeFileAtomic(join(directory, 'token'), `${connection.token}\n`, { mode: 0o600 });
 }
 
 function variable(name: string): string | undefined {

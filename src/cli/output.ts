@@ -37,6 +37,16 @@ export function createOutput(stdout: NodeJS.WritableStream = process.stdout, std
   };
 }
 
+/** A JSON value as one cell: texts as they are, everything else as compact JSON. */
+export function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value) ?? '';
+}
+
+/** The entries of an object as rows of a two-column table. */
+export function entryRows(object: Readonly<Record<string, unknown>>): Row[] {
+  return Object.entries(object).map(([key, value]) => ({ key, value: textOf(value) }));
+}
+
 /** Rows as an aligned table, a JSON array or RFC 4180 CSV. */
 export function formatRows(format: Format, columns: readonly string[], rows: readonly Row[]): string {
   if (format === 'json') return JSON.stringify(rows, null, 2);
@@ -54,6 +64,5 @@ function csvCell(cell: string): string {
 }
 
 function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex -- terminal escapes are what this removes
   return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
 }

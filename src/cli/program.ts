@@ -23,11 +23,34 @@ declare const PURSER_VERSION: string | undefined;
 
 export const EXIT = { done: 0, failed: 1, usage: 2, sealed: 3 } as const;
 
-/** The long-running programs, loaded by main.ts only when they are asked for. Each resolves with the exit code. */
+/** What a command may ask of the other programs; main.ts loads each only when it is asked for. */
 export interface Programs {
+  /** The long-running ones resolve with the exit code. */
   readonly server: (options: object) => Promise<number>;
   readonly agent: (options: object) => Promise<number>;
   readonly driver: (options: object) => Promise<number>;
+  readonly joinNode: (options: JoinOptions) => Promise<{ readonly address: string; readonly name: string }>;
+  readonly runtime: () => Promise<RuntimeSetup>;
+}
+
+export interface JoinOptions {
+  readonly token: string;
+  readonly name: string;
+  readonly stateDirectory: string;
+  readonly force: boolean;
+  readonly swarmNodeId: string | undefined;
+}
+
+export interface RuntimeOptions {
+  readonly daemonJson: string;
+  readonly dockerSocket: string;
+}
+
+/** Installs the shim into a Docker Engine (agent/runtime-config.ts). */
+export interface RuntimeSetup {
+  installRuntime(options: RuntimeOptions & { readonly source: string }): Promise<{ readonly changed: boolean }>;
+  uninstallRuntime(options: RuntimeOptions & { readonly force: boolean }): Promise<{ readonly changed: boolean; readonly warnings: readonly string[] }>;
+  runtimeStatus(options: RuntimeOptions): Promise<object>;
 }
 
 /** What every command gets. */

@@ -30,15 +30,15 @@ export function formatOf(options: RemoteOptions, formats: readonly Format[] = ['
 
 /** A client for the core; without a token only the unauthenticated calls work. */
 export function connect(options: RemoteOptions): CoreClient {
-  return clientFor(readConnection({ ...(options.address === undefined ? {} : { address: options.address }), ...(options.caCert === undefined ? {} : { caCert: options.caCert }) }));
+  return clientFor(readConnection(options));
 }
 
 /** A client for a given connection. */
 export function clientFor(connection: Connection): CoreClient {
   return new CoreClient({
     address: connection.address,
-    ...(connection.certificateAuthority === undefined ? {} : { certificateAuthority: connection.certificateAuthority }),
-    ...(connection.token === undefined ? {} : { token: connection.token }),
+    certificateAuthority: connection.certificateAuthority,
+    token: connection.token,
   });
 }
 

@@ -7,7 +7,6 @@ import { dirname, join } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { joinNode } from '../../agent/join.ts';
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../program.ts';
 import { readStdin } from '../secret-input.ts';
@@ -33,9 +32,8 @@ export function registerAgent(program: Command, context: CommandContext): void {
     .action(async (_own: object, command: Command) => {
       const options = command.optsWithGlobals<JoinOptions>();
       const token = options.token === '-' ? (await readStdin()).trim() : options.token;
-      const identity = await joinNode({
-        token, name: options.name, stateDirectory: options.stateDir, force: options.force === true,
-        ...(options.swarmNodeId === undefined ? {} : { swarmNodeId: options.swarmNodeId }),
+      const identity = await context.programs.joinNode({
+        token, name: options.name, stateDirectory: options.stateDir, force: options.force === true, swarmNodeId: options.swarmNodeId,
       });
       context.output.line(`joined ${identity.address} as ${identity.name}`);
       context.output.note('purser: hint: run purser agent, then purser runtime install');

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 
 import { isPurserError, PurserError } from '../../lib/errors.ts';
 import type { CoreClient } from '../../client/core-client.ts';
+import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../program.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
@@ -45,7 +46,7 @@ function registerMetadata(kv: Command, context: CommandContext): void {
     const data = await client.read(await apiPath(client, path, 'metadata'));
     if (formatOf(options) === 'json') { context.output.json(data); return; }
     const { versions, ...settings } = data as { versions: Record<string, { created_time: string; deletion_time: string; destroyed: boolean }> };
-    context.output.rows('table', ['key', 'value'], Object.entries(settings).map(([key, value]) => ({ key, value: typeof value === 'object' ? JSON.stringify(value) : String(value) })));
+    context.output.rows('table', ['key', 'value'], entryRows(settings));
     context.output.line('');
     context.output.rows('table', ['version', 'created_time', 'deletion_time', 'destroyed'], Object.entries(versions).map(([version, entry]) => ({ version, ...entry })));
   });
@@ -79,15 +80,15 @@ async function get(context: CommandContext, path: string, options: ReadOptions):
   const format = formatOf(options);
   const client = connectWithToken(options);
   const query: Record<string, string> = options.version === undefined ? {} : { version: String(wholeNumber('--version', options.version)) };
-  const secret = await client.read(await apiPath(client, path, 'data'), query) as { data: Record<string, unknown>; metadata: Record<string, unknown> };
+  const secret = await client.read(await apiPath(client, path, 'data'), query) as unknown as { data: Record<string, unknown>; metadata: Record<string, unknown> };
   if (options.field !== undefined) {
     if (!Object.hasOwn(secret.data, options.field)) throw new PurserError('ERR_CLI_USAGE', `${path} has no field ${options.field}`, { hint: `it has: ${Object.keys(secret.data).join(', ')}` });
-    context.output.line(asText(secret.data[options.field]));
+    context.output.line(textOf(secret.data[options.field]));
   } else if (format === 'json') {
     context.output.json(secret);
   } else {
     context.output.note(`${path}, version ${String(secret.metadata['version'])} of ${String(secret.metadata['created_time'])}`);
-    context.output.rows('table', ['field', 'value'], Object.entries(secret.data).map(([field, value]) => ({ field, value: asText(value) })));
+    context.output.rows('table', ['field', 'value'], Object.entries(secret.data).map(([field, value]) => ({ field, value: textOf(value) })));
   }
 }
 
@@ -117,7 +118,7 @@ async function rollback(context: CommandContext, path: string, options: ReadOpti
   const target = await apiPath(client, path, 'data');
   const version = wholeNumber('--version', options.version ?? '');
   const { current_version: current } = await client.read(await apiPath(client, path, 'metadata')) as { current_version: number };
-  const old = await client.read(target, { version: String(version) }) as { data: Record<string, unknown> };
+  const old = await client.read(target, { version: String(version) }) as unknown as { data: Record<string, unknown> };
   const written = await client.write(target, { data: old.data, options: { cas: current } }) as { version: number };
   context.output.line(`${path} is at version ${String(written.version)}, the content of version ${String(version)}`);
 }
@@ -154,8 +155,4 @@ function metadataBody(options: MetadataOptions): Record<string, unknown> {
 function wholeNumber(option: string, text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new PurserError('ERR_CLI_USAGE', `${option} takes a whole number`);
   return Number(text);
-}
-
-function asText(value: unknown): string {
-  return typeof value === 'string' ? value : JSON.stringify(value);
 }

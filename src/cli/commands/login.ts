@@ -21,10 +21,10 @@ export function registerLogin(program: Command, context: CommandContext): void {
 
 async function login(context: CommandContext, given: string | undefined, options: LoginOptions): Promise<void> {
   const connection = {
-    ...readConnection({ ...(options.address === undefined ? {} : { address: options.address }), ...(options.caCert === undefined ? {} : { caCert: options.caCert }) }),
+    ...readConnection(options),
     token: await readToken(context, given, options),
   };
-  const self = await clientFor(connection).read('auth/token/lookup-self') as { display_name: string; policies: string[]; ttl: number };
+  const self = await clientFor(connection).read('auth/token/lookup-self') as unknown as { display_name: string; policies: string[]; ttl: number };
   await saveConnection(connection);
   context.output.note(`logged in to ${connection.address} as ${self.display_name}, policies ${self.policies.join(', ')}${self.ttl > 0 ? `, for ${String(self.ttl)} s` : ''}`);
 }

@@ -24,7 +24,7 @@ export function registerOperator(program: Command, context: CommandContext): voi
     context.output.note('the core is sealed');
   });
   withRemoteOptions(program.command('status').description('seal state; exit code 3 when sealed')).action(async (options: RemoteOptions) => {
-    report(context, options, await connect(options).readTop('sys/seal-status') as unknown as SealStatus);
+    report(context, options, (await connect(options).request('GET', 'sys/seal-status')).body as unknown as SealStatus);
   });
   withRemoteOptions(program.command('rotate').description('add a term to the keyring: new writes use a new data key')).action(async (options: RemoteOptions) => {
     await connectWithToken(options).write('sys/rotate', {});
@@ -35,7 +35,7 @@ export function registerOperator(program: Command, context: CommandContext): voi
 async function init(context: CommandContext, options: InitOptions): Promise<void> {
   const format = formatOf(options);
   const body = { secret_shares: count('--shares', options.shares), secret_threshold: count('--threshold', options.threshold) };
-  const result = await connect(options).writeTop('sys/init', body) as { keys_base64: string[]; root_token: string };
+  const result = (await connect(options).request('PUT', 'sys/init', body)).body as { keys_base64: string[]; root_token: string };
   if (format === 'json') { context.output.json(result); return; }
   result.keys_base64.forEach((share, index) => { context.output.line(`unseal share ${String(index + 1)}: ${share}`); });
   context.output.line(`root token: ${result.root_token}`);
@@ -45,7 +45,7 @@ async function init(context: CommandContext, options: InitOptions): Promise<void
 
 async function unseal(context: CommandContext, share: string | undefined, options: UnsealOptions): Promise<void> {
   const body = options.reset === true ? { reset: true } : { key: await readShare(context, share) };
-  report(context, options, await connect(options).writeTop('sys/unseal', body) as unknown as SealStatus);
+  report(context, options, (await connect(options).request('PUT', 'sys/unseal', body)).body as unknown as SealStatus);
 }
 
 async function readShare(context: CommandContext, share: string | undefined): Promise<string> {

@@ -10,11 +10,11 @@ import { readStdin, readValueFile } from '../secret-input.ts';
 export function registerPolicy(program: Command, context: CommandContext): void {
   const policy = program.command('policy').description('who may do what');
   withRemoteOptions(policy.command('write').argument('<name>').argument('<file>', '- reads standard input')).action(async (name: string, file: string, options: RemoteOptions) => {
-    await connectWithToken(options).write(`sys/policies/acl/${encodeURIComponent(name)}`, { policy: file === '-' ? await readStdin() : readValueFile(file) });
+    await connectWithToken(options).write(`sys/policies/acl/${name}`, { policy: file === '-' ? await readStdin() : readValueFile(file) });
     context.output.note(`wrote the policy ${name}`);
   });
   withRemoteOptions(policy.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
-    const data = await connectWithToken(options).read(`sys/policies/acl/${encodeURIComponent(name)}`) as { policy: string };
+    const data = await connectWithToken(options).read(`sys/policies/acl/${name}`) as { policy: string };
     if (formatOf(options) === 'json') context.output.json(data);
     else context.output.line(data.policy.trimEnd());
   });
@@ -24,7 +24,7 @@ export function registerPolicy(program: Command, context: CommandContext): void 
     else for (const name of names) context.output.line(name);
   });
   withRemoteOptions(policy.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
-    await connectWithToken(options).delete(`sys/policies/acl/${encodeURIComponent(name)}`);
+    await connectWithToken(options).delete(`sys/policies/acl/${name}`);
     context.output.note(`removed the policy ${name}`);
   });
 }

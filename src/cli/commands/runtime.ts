@@ -4,11 +4,9 @@ import { dirname, join } from 'node:path';
 
 import type { Command } from 'commander';
 
-import { installRuntime, runtimeStatus, uninstallRuntime } from '../../agent/runtime-config.ts';
-import type { CommandContext } from '../program.ts';
+import { entryRows } from '../output.ts';
+import type { CommandContext, RuntimeOptions } from '../program.ts';
 import { formatOf } from '../remote.ts';
-
-interface RuntimeOptions { readonly daemonJson: string; readonly dockerSocket: string; readonly format?: string; readonly force?: boolean }
 
 /** Adds `purser runtime …`. */
 export function registerRuntime(program: Command, context: CommandContext): void {
@@ -18,19 +16,19 @@ export function registerRuntime(program: Command, context: CommandContext): void
     .option('--docker-socket <path>', 'the Docker Engine', '/run/docker.sock');
   common(runtime.command('install').description('make purser the default runtime, by live reload'))
     .action(async (options: RuntimeOptions) => {
-      const result = await installRuntime({ ...options, source: join(dirname(process.argv[1] ?? ''), 'purser-runtime') });
+      const result = await (await context.programs.runtime()).installRuntime({ ...options, source: join(dirname(process.argv[1] ?? ''), 'purser-runtime') });
       context.output.line(result.changed ? 'the Docker Engine now starts containers through purser' : 'the Docker Engine already starts containers through purser');
     });
   common(runtime.command('uninstall').description('put the configuration back as it was')).option('--force', 'also when stopped containers still name the runtime')
-    .action(async (options: RuntimeOptions) => {
-      const result = await uninstallRuntime({ ...options, force: options.force === true });
+    .action(async (options: RuntimeOptions & { readonly force?: boolean }) => {
+      const result = await (await context.programs.runtime()).uninstallRuntime({ ...options, force: options.force === true });
       for (const warning of result.warnings) context.output.warn(warning);
       context.output.line(result.changed ? 'the Docker Engine starts containers without purser' : 'purser was not installed in the Docker Engine');
     });
   common(runtime.command('status')).option('--format <format>', 'table or json', 'table')
-    .action(async (options: RuntimeOptions) => {
-      const status = await runtimeStatus(options);
+    .action(async (options: RuntimeOptions & { readonly format?: string }) => {
+      const status = await (await context.programs.runtime()).runtimeStatus(options);
       if (formatOf(options) === 'json') context.output.json(status);
-      else context.output.rows('table', ['key', 'value'], Object.entries(status).map(([key, value]) => ({ key, value: String(value) })));
+      else context.output.rows('table', ['key', 'value'], entryRows(status as Record<string, unknown>));
     });
 }

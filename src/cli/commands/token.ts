@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
+import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../program.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { promptHidden, readStdin } from '../secret-input.ts';
@@ -31,8 +32,8 @@ export function registerToken(program: Command, context: CommandContext): void {
     .action(async (given: string | undefined, options: TargetOptions) => {
       const increment = options.increment === undefined ? {} : { increment: options.increment };
       const target = await targetOf(given, options);
-      const result = await connectWithToken(options).writeAuth(target === undefined ? 'auth/token/renew-self' : `auth/token/renew${suffix(options)}`, { ...target, ...increment });
-      context.output.note(`renewed for ${String(result.lease_duration)} s`);
+      const result = await connectWithToken(options).authenticate(target === undefined ? 'auth/token/renew-self' : `auth/token/renew${suffix(options)}`, { ...target, ...increment });
+      context.output.note(`renewed for ${textOf(result['lease_duration'])} s`);
     });
   withRemoteOptions(token.command('revoke').description('end a token and its children').argument('[token]', '- reads standard input; without it a prompt asks'))
     .option('--accessor <accessor>').option('--self', 'your own token')
@@ -50,17 +51,16 @@ async function create(context: CommandContext, options: CreateOptions): Promise<
     ...(options.numUses === undefined ? {} : { num_uses: number(options.numUses) }), ...(options.displayName === undefined ? {} : { display_name: options.displayName }),
     ...(options.orphan === true ? { no_parent: true } : {}),
   };
-  const auth = await connectWithToken(options).writeAuth('auth/token/create', body);
+  const auth = await connectWithToken(options).authenticate('auth/token/create', body);
   if (formatOf(options) === 'json') { context.output.json(auth); return; }
-  context.output.line(String(auth.client_token));
-  context.output.note(`accessor ${String(auth.accessor)}, policies ${(auth.policies as string[]).join(', ')}, ${auth.lease_duration === 0 ? 'without end' : `for ${String(auth.lease_duration)} s`}`);
+  context.output.line(textOf(auth['client_token']));
+  context.output.note(`accessor ${textOf(auth['accessor'])}, policies ${textOf(auth['policies'])}, ${auth['lease_duration'] === 0 ? 'without end' : `for ${textOf(auth['lease_duration'])} s`}`);
 }
 
 function show(context: CommandContext, options: RemoteOptions, data: unknown): void {
   if (formatOf(options) === 'json') { context.output.json(data); return; }
   // The id is the token itself: a table on a screen is no place for it.
-  const rows = Object.entries(data as Record<string, unknown>).filter(([key]) => key !== 'id');
-  context.output.rows('table', ['key', 'value'], rows.map(([key, value]) => ({ key, value: typeof value === 'object' ? JSON.stringify(value) : String(value) })));
+  context.output.rows('table', ['key', 'value'], entryRows(data as Record<string, unknown>).filter(({ key }) => key !== 'id'));
 }
 
 async function targetOf(given: string | undefined, options: TargetOptions): Promise<{ token: string } | { accessor: string } | undefined> {

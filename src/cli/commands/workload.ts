@@ -18,13 +18,13 @@ export function registerWorkload(program: Command, context: CommandContext): voi
     .option('--label <key=value...>').option('--any', 'every container (instead of selectors)');
   for (const selector of SELECTORS) write.option(`--${snake(selector).replaceAll('_', '-')} <value...>`);
   write.action(async (name: string, options: WriteOptions) => {
-    await connectWithToken(options).write(`auth/node/role/${encodeURIComponent(name)}`, {
+    await connectWithToken(options).write(`auth/node/role/${name}`, {
       policies: options.policy, selectors: selectorsOf(options), ...(options.any === true ? { any: true } : {}),
     });
     context.output.note(`wrote the workload role ${name}`);
   });
   withRemoteOptions(workload.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
-    context.output.json(await connectWithToken(options).read(`auth/node/role/${encodeURIComponent(name)}`));
+    context.output.json(await connectWithToken(options).read(`auth/node/role/${name}`));
   });
   withRemoteOptions(workload.command('list')).action(async (options: RemoteOptions) => {
     const names = await connectWithToken(options).list('auth/node/role');
@@ -32,7 +32,7 @@ export function registerWorkload(program: Command, context: CommandContext): voi
     else for (const name of names) context.output.line(name);
   });
   withRemoteOptions(workload.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
-    await connectWithToken(options).delete(`auth/node/role/${encodeURIComponent(name)}`);
+    await connectWithToken(options).delete(`auth/node/role/${name}`);
     context.output.note(`removed the workload role ${name}`);
   });
 }
