@@ -43,11 +43,14 @@ export const ERROR_CODES = {
   ERR_RESOLVE_DENIED: 'no workload role grants this reference to this container',
   ERR_RESOLVE_NOT_FOUND: 'the secret or its version does not exist',
   ERR_RESOLVE_FIELD: 'the secret has no such field, or the field does not fit the encoding',
+  ERR_RESOLVE_SIZE: 'the value is empty or larger than Docker Swarm takes',
+  ERR_RESOLVE_FAILED: 'the secret is granted but could not be read',
 
   ERR_NODE_JOIN: 'the join token is wrong, used or expired',
   ERR_NODE_JOINED: 'this machine has an identity already',
   ERR_NODE_UNJOINED: 'this machine has not joined a core',
   ERR_NODE_REVOKED: 'the node was revoked or is not known',
+  ERR_NODE_LEDGER: 'a usage batch leaves a gap in its sequence, or the node has too many spools',
   ERR_NODE_CLOCK: 'the clocks of node and core differ too much',
 
   ERR_FUSE_UNAVAILABLE: 'the kernel offers no FUSE, or the filesystem could not be mounted',
