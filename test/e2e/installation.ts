@@ -1,0 +1,130 @@
+// One Purser installation inside the sandbox (scripts/sandbox.sh): core, agent, optionally the Swarm driver, and the runtime in
+// the sandbox's Docker Engine, all started the way an operator or a service manager starts them. One per test file.
+
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, closeSync, readFileSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { join, resolve } from 'node:path';
+
+import { eventually, must, run, type Result } from './command.ts';
+
+const DIST = resolve(import.meta.dirname, '../../dist');
+export const PURSER = join(DIST, 'purser');
+export const RUNTIME = join(DIST, 'purser-runtime');
+export const BASE = '/var/lib/purser-e2e';
+export const ADDRESS = 'https://127.0.0.1:8200';
+
+assert.equal(process.env['SANDBOX'], '1', 'end-to-end tests run inside scripts/sandbox.sh only');
+
+export class Installation {
+  readonly dataDirectory = join(BASE, 'server');
+  readonly stateDirectory = join(BASE, 'agent');
+  readonly logDirectory = join(BASE, 'log');
+  readonly #processes = new Map<string, ChildProcess>();
+
+  /** Core, an operator's login, a `secret/db/*` policy for every container, an agent, and the runtime in Docker. */
+  static async start(options: { readonly runtime?: boolean; readonly driver?: boolean } = {}): Promise<Installation> {
+    const installation = new Installation();
+    rmSync(BASE, { recursive: true, force: true });
+    mkdirSync(installation.logDirectory, { recursive: true, mode: 0o700 });
+    await installation.startCore();
+    await installation.purser('login', '--address', ADDRESS, '--ca-cert', installation.caCertificate, '--token-file', join(installation.dataDirectory, 'root-token'));
+    await installation.purserWithInput('path "secret/data/db/*" { capabilities = ["read"] }', 'policy', 'write', 'db', '-');
+    await installation.purser('workload', 'write', 'everything', '--policy', 'db', '--any');
+    const token = await installation.purser('node', 'token', ...(options.driver === true ? ['--driver'] : []));
+    await installation.purserWithInput(token, 'agent', 'join', '--token', '-', '--name', 'node-1', '--state-dir', installation.stateDirectory);
+    await installation.startAgent();
+    if (options.driver === true) await installation.startDriver();
+    if (options.runtime !== false) await installation.purser('runtime', 'install');
+    return installation;
+  }
+
+  get caCertificate(): string {
+    return join(this.dataDirectory, 'tls', 'ca.pem');
+  }
+
+  /** A `purser` command that must succeed. */
+  purser(...args: string[]): Promise<string> {
+    return must(PURSER, args);
+  }
+
+  purserWithInput(input: string, ...args: string[]): Promise<string> {
+    return must(PURSER, args, { input });
+  }
+
+  tryPurser(...args: string[]): Promise<Result> {
+    return run(PURSER, args);
+  }
+
+  /** Writes a new version of a secret, its fields from standard input. */
+  async put(path: string, fields: Record<string, unknown>): Promise<void> {
+    await this.purserWithInput(JSON.stringify(fields), 'kv', 'put', path, '-');
+  }
+
+  async startCore(): Promise<void> {
+    this.#spawn('core', PURSER, ['server', '--data-dir', this.dataDirectory, '--listen', '127.0.0.1:8200', '--auto-unseal-key-file', join(BASE, 'unseal.key'), '--init-if-needed']);
+    await eventually('the core', async () => existsSync(this.caCertificate)
+      && (await run(PURSER, ['status', '--address', ADDRESS, '--ca-cert', this.caCertificate])).status === 0, 20_000);
+  }
+
+  async startAgent(): Promise<void> {
+    this.launchAgent();
+    await eventually('the agent', () => this.answers('/run/purser/agent.sock'), 20_000);
+  }
+
+  /** Starts the agent as its systemd unit does and does not wait for it. */
+  launchAgent(): void {
+    this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', this.stateDirectory]);
+  }
+
+  async startDriver(): Promise<void> {
+    this.#spawn('driver', PURSER, ['driver', '--state-dir', this.stateDirectory]);
+    await eventually('the driver', () => this.answers('/run/docker/plugins/purser.sock'), 20_000);
+  }
+
+  /** Process id of core, agent or driver. */
+  pid(name: string): number {
+    const pid = this.#processes.get(name)?.pid;
+    assert.ok(pid !== undefined, `${name} runs`);
+    return pid;
+  }
+
+  /** Ends core, agent or driver with a signal and waits until it is gone. */
+  async end(name: string, signal: NodeJS.Signals): Promise<void> {
+    const child = this.#processes.get(name);
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+  }
+
+  log(name: string): string {
+    return readFileSync(join(this.logDirectory, `${name}.log`), 'utf8');
+  }
+
+  async answers(socketPath: string): Promise<boolean> {
+    const { connect } = await import('node:net');
+    return new Promise((done) => {
+      const socket = connect(socketPath);
+      socket.once('connect', () => { socket.destroy(); done(true); });
+      socket.once('error', () => { done(false); });
+    });
+  }
+
+  /** Removes every container, the runtime, all processes and the mount. */
+  async stop(): Promise<void> {
+    const containers = (await must('docker', ['ps', '--all', '--quiet'])).split('\n').filter((id) => id !== '');
+    if (containers.length > 0) await run('docker', ['rm', '--force', ...containers]);
+    await run(PURSER, ['runtime', 'uninstall', '--force']);
+    for (const name of ['driver', 'agent', 'core']) await this.end(name, 'SIGTERM');
+    await must(PURSER, ['agent', 'release']);
+    assert.equal(existsSync('/run/purser/holder.sock'), false, 'the holder is gone');
+  }
+
+  #spawn(name: string, program: string, args: readonly string[]): void {
+    const log = openSync(join(this.logDirectory, `${name}.log`), 'a', 0o600);
+    this.#processes.set(name, spawn(program, args, { stdio: ['ignore', log, log] }));
+    closeSync(log);
+  }
+}
