@@ -1,0 +1,206 @@
+/*
+ * Starts the agent with the FUSE connection and its two state files as descriptors 3, 4 and 5 (PURSER_AGENT_FDS=3,4,5), the same ones
+ * for every agent until the holder is released. Node cannot receive descriptors over a socket; this program does it, then becomes Node.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "file.h"
+#include "holder.h"
+#include "launcher.h"
+#include "mounts.h"
+#include "report.h"
+
+#define FIRST_FD 3
+#define LOCK_MS 10000
+#define HOLDER_MS 5000
+#define USAGE_AGENT "purser-runtime purser-agent [--run-dir DIR] [--parent-death TERM|KILL] -- COMMAND…"
+#define USAGE_RELEASE "purser-runtime purser-holder-release [--run-dir DIR]"
+
+struct options {
+	const char *run_dir;
+	int death_signal;
+	char **command; /* NULL when there was no "--" */
+};
+
+static void usage(const char *error, const char *line)
+{
+	complain(error, line);
+	exit(2);
+}
+
+static int signal_named(const char *name, const char *line)
+{
+	if (strcmp(name, "TERM") != 0 && strcmp(name, "KILL") != 0)
+		usage("--parent-death takes TERM or KILL", line);
+	return name[0] == 'T' ? SIGTERM : SIGKILL;
+}
+
+static struct options parse(int argc, char **argv, const char *line)
+{
+	struct options options = { .run_dir = PURSER_RUN_DIR };
+
+	for (int i = 2; i < argc; i++) {
+		if (strcmp(argv[i], "--") == 0) {
+			options.command = argv + i + 1;
+			return options;
+		}
+		if (i + 1 == argc)
+			usage(format("unknown option, or one without its value: %s", argv[i]), line);
+		if (strcmp(argv[i], "--run-dir") == 0)
+			options.run_dir = argv[++i];
+		else if (strcmp(argv[i], "--parent-death") == 0)
+			options.death_signal = signal_named(argv[++i], line);
+		else
+			usage(format("unknown option: %s", argv[i]), line);
+	}
+	return options;
+}
+
+/* The directory decides who is asked for descriptors and what is mounted over, so nobody but root may be able to change it. */
+static struct run_dir open_run_dir(const char *path)
+{
+	struct stat st;
+	char *real = realpath(path, NULL);
+
+	if (!real || stat(real, &st) < 0)
+		die(format("the run directory %s cannot be used: %s", path, strerror(errno)), "run the agent as root, or choose another --run-dir");
+	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022))
+		die(format("the run directory %s can be changed by others than root", path), format("chown root %s && chmod 0711 %s", path, path));
+	return (struct run_dir){ .path = real, .lock = format("%s/holder.lock", real), .socket = format("%s/holder.sock", real),
+		.fs = format("%s/fs", real), .ro = format("%s/ro", real) };
+}
+
+/* One starter or releaser at a time. Returns the descriptor that keeps the lock. */
+static int take_lock(const char *path)
+{
+	long deadline = channel_now() + LOCK_MS;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		die(format("the lock %s cannot be opened: %s", path, strerror(errno)), "run the agent as root");
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if ((errno != EWOULDBLOCK && errno != EINTR) || channel_now() >= deadline)
+			die(format("the lock %s cannot be taken: %s", path, strerror(errno)), "another agent is being started: wait for it, or end it");
+		poll(NULL, 0, 20);
+	}
+	return fd;
+}
+
+/* Returns a connection, or -1 when no holder runs. */
+static int connect_to_holder(const struct run_dir *dir)
+{
+	int fd = channel_connect(dir->socket, channel_now() + HOLDER_MS);
+
+	if (fd < 0 && errno != ENOENT && errno != ECONNREFUSED)
+		die(format("the holder behind %s cannot be asked: %s", dir->socket, strerror(errno)), "see who listens there: ss -xlp");
+	return fd;
+}
+
+static void ask_for_fds(int holder, int fds[HOLDER_FDS])
+{
+	struct pollfd answer = { .fd = holder, .events = POLLIN };
+
+	if (channel_send(holder, "fds\n", 4, channel_now() + HOLDER_MS) < 0 || poll(&answer, 1, HOLDER_MS) != 1
+	    || holder_receive_fds(holder, fds) < 0)
+		die("the holder did not hand out its descriptors", "end it and start again: purser-runtime purser-holder-release");
+}
+
+static void obtain_fds(const struct run_dir *dir, int fds[HOLDER_FDS], int argc, char **argv)
+{
+	int lock = take_lock(dir->lock), holder = connect_to_holder(dir);
+
+	if (holder < 0) {
+		holder_start(dir, argc, argv);
+		holder = connect_to_holder(dir);
+		if (holder < 0)
+			die("the holder did not start", "see the kernel log for a killed process: dmesg");
+	} else if (!mounts_has(dir->fs) || !mounts_has(dir->ro)) {
+		/* Containers may still use the old connection through their own mounts: only the operator can decide to end it. */
+		die(format("a holder runs, but its mounts below %s are gone", dir->path), "end it and start again: purser-runtime purser-holder-release");
+	}
+	ask_for_fds(holder, fds);
+	close(holder);
+	close(lock);
+}
+
+static int placed(int fd)
+{
+	if (fd < 0)
+		die(format("a descriptor cannot be placed: %s", strerror(errno)), "raise the limit of open files: ulimit -n");
+	return fd;
+}
+
+/* dup2() clears close-on-exec. The received numbers may lie among 3 to 5 themselves, so they first move out of the way. */
+static void place_fds(int fds[HOLDER_FDS])
+{
+	for (int i = 0; i < HOLDER_FDS; i++)
+		fds[i] = placed(fcntl(fds[i], F_DUPFD_CLOEXEC, FIRST_FD + HOLDER_FDS));
+	for (int i = 0; i < HOLDER_FDS; i++)
+		(void)placed(dup2(fds[i], FIRST_FD + i));
+}
+
+int launcher_main(int argc, char **argv)
+{
+	struct options options = parse(argc, argv, USAGE_AGENT);
+	pid_t parent = getppid();
+	struct run_dir dir;
+	int fds[HOLDER_FDS];
+
+	if (!options.command || !options.command[0])
+		usage("no command to start was given", USAGE_AGENT);
+	if (mkdir(options.run_dir, 0711) < 0 && errno != EEXIST)
+		die(format("the run directory %s cannot be created: %s", options.run_dir, strerror(errno)), "run the agent as root");
+	dir = open_run_dir(options.run_dir);
+	obtain_fds(&dir, fds, argc, argv);
+	place_fds(fds);
+	if (options.death_signal) {
+		/* A parent that died before the call would never be noticed. */
+		if (prctl(PR_SET_PDEATHSIG, options.death_signal) < 0 || getppid() != parent)
+			die("the parent process is gone", "start the agent again");
+	}
+	if (setenv("PURSER_AGENT_FDS", "3,4,5", 1) < 0)
+		die("out of memory", "free some memory, then try again");
+	execvp(options.command[0], options.command);
+	die(format("%s cannot be started: %s", options.command[0], strerror(errno)), "check the path of the command after --");
+}
+
+int release_main(int argc, char **argv)
+{
+	struct options options = parse(argc, argv, USAGE_RELEASE);
+	struct run_dir dir;
+	char answer[16];
+	int holder;
+
+	if (options.command)
+		usage("purser-holder-release takes no command", USAGE_RELEASE);
+	if (access(options.run_dir, F_OK) < 0 && errno == ENOENT)
+		return 0;
+	dir = open_run_dir(options.run_dir);
+	(void)take_lock(dir.lock);
+	holder = connect_to_holder(&dir);
+	if (holder < 0) {
+		/* No holder, but perhaps what a killed one left. */
+		if (mounts_clear(dir.ro) < 0 || mounts_clear(dir.fs) < 0)
+			die(format("the mounts below %s cannot be removed: %s", dir.path, strerror(errno)), "run it as root");
+		(void)unlink(dir.socket);
+		return 0;
+	}
+	if (channel_send(holder, "release\n", 8, channel_now() + HOLDER_MS) < 0
+	    || channel_read_line(holder, answer, sizeof(answer), channel_now() + HOLDER_MS) < 0 || strcmp(answer, "ok") != 0)
+		die("the holder did not release its mounts", "look for it and end it: pgrep purser-holder");
+	return 0;
+}
