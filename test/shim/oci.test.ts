@@ -2,7 +2,7 @@
 // and that everything else reaches runc untouched. Built with AddressSanitizer and UBSan.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { ShimLab } from './shim.ts';
@@ -235,7 +235,7 @@ describe('purser-runtime arguments', () => {
       const args = argsFor(bundle(WITH_REFERENCE, 'create'));
       const run = await lab.run(args);
       assert.deepEqual(run.runcArgs, args);
-      await new Promise((resolve) => setImmediate(resolve));
+      if (expected !== undefined) await lab.untilAsked(1);
       const verbs = lab.asked.map((line) => (JSON.parse(line) as Record<string, string>)['verb']);
       assert.deepEqual(verbs, expected === undefined ? [] : [expected]);
       if (lab.asked[0] !== undefined) assert.equal((JSON.parse(lab.asked[0]) as Record<string, string>)['id'], ID);
@@ -253,9 +253,6 @@ describe('purser-runtime arguments', () => {
   test('skips itself and relative directories in the search for runc', async () => {
     const shadow = join(lab.dir, 'shadow');
     mkdirSync(shadow);
-    copyFileSync(lab.binary, join(lab.dir, 'spare'));
-    rmSync(join(shadow, 'runc'), { force: true });
-    const { linkSync } = await import('node:fs');
     linkSync(lab.binary, join(shadow, 'runc'));
     const run = await lab.run(['state', ID], { path: `bin::${shadow}:${lab.dir}/bin:/usr/bin` });
     assert.deepEqual(run.runcArgs, ['state', ID]);
@@ -296,6 +293,7 @@ describe('purser-runtime delete', () => {
     await lab.startAgent(undefined);
     const run = await lab.run(['delete', ID]);
     assert.deepEqual(run.runcArgs, ['delete', ID]);
+    await lab.untilAsked(1);
     assert.deepEqual(lab.asked, [`{"v":1,"verb":"deleted","id":"${ID}"}\n`]);
     assert.ok(run.elapsedMs < 5000);
   });

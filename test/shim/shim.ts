@@ -69,6 +69,12 @@ export class ShimLab {
     await new Promise<void>((resolve) => server.listen(join(this.runDir, 'agent.sock'), resolve));
   }
 
+  /** Waits until the agent has read `count` questions: `deleted` is not answered, so runc may be faster than the agent. */
+  async untilAsked(count: number): Promise<void> {
+    const giveUp = Date.now() + 5000;
+    while (this.asked.length < count && Date.now() < giveUp) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+
   async stopAgent(): Promise<void> {
     const server = this.#agent;
     this.#agent = undefined;
