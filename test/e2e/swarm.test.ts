@@ -1,0 +1,65 @@
+// Native Swarm secrets of the driver `purser`: the value at task start, and live rotation at the normal path, with the runtime
+// installed and also without it.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { docker, eventually, run } from './command.ts';
+import { Installation } from './installation.ts';
+import { readLoop, VALUES } from './rotation-values.ts';
+
+for (const runtime of [true, false]) {
+  describe(`Swarm secrets ${runtime ? 'with' : 'without'} the runtime`, () => {
+    let purser: Installation;
+    before(async () => {
+      await docker('swarm', 'init', '--advertise-addr', '10.213.0.1');
+      purser = await Installation.start({ driver: true, runtime });
+    });
+    after(async () => {
+      await run('docker', ['service', 'rm', 'app', 'denied']);
+      await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '', 20_000);
+      await purser.stop();
+      await docker('swarm', 'leave', '--force');
+    });
+
+    test('five rotations reach the running task, with uid, gid, mode and target', async () => {
+      await purser.put('secret/db/prod', { password: VALUES[0] });
+      await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'db_password');
+      await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'app',
+        '--secret', 'source=db_password,target=the_password,uid=1234,gid=4321,mode=0440', '--user', '1234', 'busybox:latest', 'sleep', '600');
+      const id = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 30_000);
+      assert.equal(await docker('exec', id, 'cat', '/run/secrets/the_password'), VALUES[0]);
+      await eventually('the live file', async () => (await docker('exec', id, 'sh', '-c', 'grep " /run/secrets/the_password " /proc/self/mountinfo | tail -n 1')).includes('fuse'));
+      assert.equal(await docker('exec', id, 'stat', '-c', '%u:%g %a', '/run/secrets/the_password'), '1234:4321 440');
+      const loop = readLoop(id, '/run/secrets/the_password');
+      for (const value of VALUES.slice(1)) {
+        await purser.put('secret/db/prod', { password: value });
+        await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/the_password')) === value, 1_000);
+      }
+      assert.deepEqual(await loop.stop(), VALUES, 'every version was read, in order, each whole');
+      assert.equal(await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app'), id, 'the same container');
+      const write = await run('docker', ['exec', '--user', '0', id, 'sh', '-c', 'echo x > /run/secrets/the_password']);
+      assert.notEqual(write.status, 0, 'the task cannot write it');
+    });
+
+    test('purser usage names the service', async () => {
+      await eventually('the ledger', async () => {
+        const usage = JSON.parse(await purser.purser('usage', '--secret', 'secret/db/prod', '--format', 'json')) as { service?: string; version: number; released_time: string | null }[];
+        return usage.some((holding) => holding.service === 'app' && holding.version === VALUES.length && holding.released_time === null);
+      });
+    });
+
+    test('a reference that no role grants fails the task', async () => {
+      await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/other/x#y', 'denied');
+      await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--restart-condition', 'none', '--name', 'denied', '--secret', 'denied', 'busybox:latest', 'sleep', '600');
+      await eventually('the failure', async () => (await docker('service', 'ps', 'denied', '--no-trunc', '--format', '{{.CurrentState}} {{.Error}}')).includes('Failed'), 30_000);
+      assert.match(purser.log('driver'), /secret\/other\/x/, 'the driver\'s log names the reference');
+    });
+
+    test('nothing stays mounted when the task is gone', async () => {
+      await docker('service', 'rm', 'app');
+      await eventually('the task to end', async () => (await docker('ps', '--all', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '', 20_000);
+      await eventually('the mounts to go', async () => !(await run('cat', ['/proc/self/mountinfo'])).stdout.includes('mounts/secrets'), 5_000);
+    });
+  });
+}
