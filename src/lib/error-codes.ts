@@ -9,6 +9,7 @@ export const ERROR_CODES = {
   ERR_STORAGE_KEY: 'a storage key is empty, too long or malformed',
 
   ERR_BARRIER_SEALED: 'the core is sealed',
+  ERR_RECORD_INVALID: 'a stored record opened, but its content is not what this program writes',
   ERR_BARRIER_OPEN: 'a stored record does not open: it was altered, moved, truncated or written under another key',
   ERR_SEAL_CONFIG: 'the seal configuration is not valid',
   ERR_SEAL_INITIALIZED: 'the core is already initialized',
@@ -28,6 +29,8 @@ export const ERROR_CODES = {
   ERR_REQUEST_MEDIA_TYPE: 'the content type does not fit the operation',
 
   ERR_AUDIT_REFUSED: 'no audit device took the entry, so the request was refused',
+  ERR_AUDIT_FILE: 'an audit file cannot be opened or written safely',
+  ERR_AUDIT_CHAIN: 'an audit file is missing, was cut or was changed',
 
   ERR_CONFIG_INVALID: 'a configuration file, flag or environment variable is not valid',
   ERR_STATE_CORRUPT: 'a state file is unreadable, half written or altered',

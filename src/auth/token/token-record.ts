@@ -1,0 +1,62 @@
+// The stored form of a token and of its accessor (FORMAT.md). The id itself is never stored. What is read back is checked
+// whole: an entry that could mean "no end" or "no policy check" by a missing field must not load.
+
+import * as z from 'zod';
+
+import { PurserError } from '../../lib/errors.ts';
+import { isRoot } from './policy-names.ts';
+
+const count = z.int().nonnegative();
+const key = z.string().regex(/^[0-9a-f]{64}$/);
+
+const tokenSchema = z.strictObject({
+  v: z.literal(1),
+  accessor: z.string().min(1),
+  policies: z.array(z.string()).readonly(),
+  path: z.string(),
+  displayName: z.string(),
+  metadata: z.record(z.string(), z.string()).readonly(),
+  createdAt: count,
+  /** Milliseconds since the epoch; null for a root token without end. */
+  expiresAt: count.nullable(),
+  /** The TTL it was made with. */
+  ttlSeconds: count,
+  explicitMaxTtlSeconds: count,
+  periodSeconds: count,
+  renewedAt: count.nullable(),
+  renewable: z.boolean(),
+  /** Null: any number of uses. */
+  usesLeft: count.nullable(),
+  /** The parent's key, and its accessor so that another token made under the same custom id is not taken for it. */
+  parent: z.strictObject({ key, accessor: z.string() }).nullable(),
+  /** Spent or being revoked: not usable any more, by it or by its children. */
+  condemned: z.boolean(),
+}).readonly().refine((entry) => entry.expiresAt !== null || isRoot(entry.policies));
+
+const accessorSchema = z.strictObject({ v: z.literal(1), accessor: z.string(), token: key }).readonly();
+
+export type TokenEntry = z.infer<typeof tokenSchema>;
+export type AccessorEntry = z.infer<typeof accessorSchema>;
+
+/** @throws ERR_RECORD_INVALID */
+export function parseToken(bytes: Uint8Array): TokenEntry {
+  return parse(tokenSchema, bytes, 'token');
+}
+
+/** @throws ERR_RECORD_INVALID */
+export function parseAccessor(bytes: Uint8Array): AccessorEntry {
+  return parse(accessorSchema, bytes, 'token accessor');
+}
+
+export function encodeRecord(record: TokenEntry | AccessorEntry): Uint8Array {
+  return Buffer.from(JSON.stringify(record));
+}
+
+function parse<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
+  try {
+    return schema.parse(JSON.parse(Buffer.from(bytes).toString()));
+  } catch {
+    // The cause is left out: it could quote the record.
+    throw new PurserError('ERR_RECORD_INVALID', `a stored ${what} record is not valid`, { hint: 'restore the data directory from a backup' });
+  }
+}
