@@ -1,0 +1,58 @@
+// Which containers a workload role means: pure matching, no I/O. All selectors of a role must match, a list is OR, `*` stands
+// for any run of characters. A fact the workload does not have matches nothing, not even `*`.
+
+/** What the core knows of a container when it decides. */
+export interface WorkloadFacts {
+  readonly name: string;
+  readonly image: string;
+  readonly imageDigest?: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly service?: string | undefined;
+  readonly stack?: string | undefined;
+  /** Name of the node that asks, as the registry has it; never what the agent says. */
+  readonly node?: string | undefined;
+}
+
+export interface Selectors {
+  readonly name?: readonly string[] | undefined;
+  readonly image?: readonly string[] | undefined;
+  readonly image_digest?: readonly string[] | undefined;
+  readonly service?: readonly string[] | undefined;
+  readonly stack?: readonly string[] | undefined;
+  readonly node?: readonly string[] | undefined;
+  readonly label?: Readonly<Record<string, readonly string[]>> | undefined;
+}
+
+/** True when every selector matches; a role without selectors matches everything, which only `any: true` may store. */
+export function selects(selectors: Selectors, facts: WorkloadFacts): boolean {
+  return matchesOne(selectors.name, facts.name)
+    && matchesOne(selectors.image, facts.image)
+    && matchesOne(selectors.image_digest, facts.imageDigest)
+    && matchesOne(selectors.service, facts.service)
+    && matchesOne(selectors.stack, facts.stack)
+    && matchesOne(selectors.node, facts.node)
+    && Object.entries(selectors.label ?? {}).every(([key, patterns]) => matchesOne(patterns, Object.hasOwn(facts.labels, key) ? facts.labels[key] : undefined));
+}
+
+function matchesOne(patterns: readonly string[] | undefined, value: string | undefined): boolean {
+  return patterns === undefined || (value !== undefined && patterns.some((pattern) => matchesGlob(pattern, value)));
+}
+
+/**
+ * True when `value` is `pattern`, where `*` is any run of characters. Each piece between stars is taken at its first place
+ * after the one before, which is always right and never goes back: no pattern makes it slow.
+ */
+export function matchesGlob(pattern: string, value: string): boolean {
+  const pieces = pattern.split('*');
+  const first = pieces[0] ?? '';
+  if (pieces.length === 1) return value === pattern;
+  const last = pieces[pieces.length - 1] ?? '';
+  if (!value.startsWith(first) || !value.endsWith(last) || value.length < first.length + last.length) return false;
+  let position = first.length;
+  for (const piece of pieces.slice(1, -1)) {
+    const found = value.indexOf(piece, position);
+    if (found < 0) return false;
+    position = found + piece.length;
+  }
+  return position <= value.length - last.length;
+}
