@@ -1,5 +1,5 @@
 // The path of a rule: exact, prefix (trailing `*`) or with `+` segments, and which of two matching patterns is more
-// specific (POLICY.md, "Decision" 3). Positions and lengths count UTF-8 bytes, as in Vault.
+// specific (POLICY.md, "Decision" 3). Lengths count UTF-8 bytes and order is byte order, as in Vault.
 
 import { Buffer } from 'node:buffer';
 
@@ -10,6 +10,7 @@ export interface PathPattern {
   /** The text without a trailing glob. */
   readonly literal: string;
   readonly endsInGlob: boolean;
+  /** Index in UTF-16 units; as good as bytes, because what is compared are prefixes of one path. */
   readonly firstWildcard: number;
   readonly plusCount: number;
   readonly literalLength: number;
@@ -21,15 +22,14 @@ export function parsePathPattern(path: string): PathPattern {
   const hasPlus = text === '+' || text.startsWith('+/') || text.includes('/+');
   const endsInGlob = text.endsWith('*');
   const literal = endsInGlob ? text.slice(0, -1) : text;
-  const literalLength = Buffer.byteLength(literal);
   return {
     text,
     kind: hasPlus ? 'segments' : endsInGlob ? 'prefix' : 'exact',
     literal,
     endsInGlob,
-    firstWildcard: hasPlus ? Buffer.byteLength(text.slice(0, text.indexOf('+'))) : literalLength,
+    firstWildcard: hasPlus ? text.indexOf('+') : literal.length,
     plusCount: hasPlus ? literal.split('/').filter((segment) => segment === '+').length : 0,
-    literalLength,
+    literalLength: Buffer.byteLength(literal),
   };
 }
 
