@@ -55,7 +55,7 @@ describe('purser-agent', { skip }, () => {
     const readOne = 'const fs=require("node:fs");const b=Buffer.alloc(2**20);const n=fs.readSync(3,b);';
     const reply = 'const r=Buffer.alloc(80);r.writeUInt32LE(80,0);b.copy(r,8,8,16);r.writeUInt32LE(7,16);r.writeUInt32LE(31,20);r.writeUInt32LE(4096,36);fs.writeSync(3,r);';
     expectOutput(`
-      (${agent(`${readOne} console.log(b.readUInt32LE(4)); ${reply} process.kill(process.pid, "SIGKILL")`)}) 2>/dev/null || echo killed
+      (${agent(`${readOne} console.log(b.readUInt32LE(4)); ${reply} process.kill(process.pid, "SIGKILL")`)} & wait $! || echo killed) 2>/dev/null
       mounts
       (stat $R/fs/x >/dev/null 2>&1; echo reader done) & reader=$!
       sleep 0.2
