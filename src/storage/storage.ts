@@ -2,6 +2,8 @@
 // Guarantees every driver gives (test/conformance/storage.ts): a promise that resolved means the write is durable; a
 // transaction is applied whole or not at all; list() returns the immediate children, sorted by byte order.
 
+import { PurserError } from '../lib/errors.ts';
+
 /** One write inside a transaction. */
 export type StorageOperation =
   | { readonly kind: 'put'; readonly key: string; readonly value: Uint8Array }
@@ -35,3 +37,33 @@ export interface ClosableStorage extends Storage {
 
 /** Longest key in UTF-8 bytes that every driver must take (LMDB's default limit is 1,978; etcd's and PostgreSQL's are larger). */
 export const MAX_KEY_BYTES = 1_900;
+
+/**
+ * The rule for keys, the same for every driver: 1 to MAX_KEY_BYTES bytes of well-formed UTF-8 without NUL, in non-empty
+ * segments divided by '/'. So every key has exactly one place in a listing. @throws ERR_STORAGE_KEY
+ */
+export function assertStorageKey(key: string): void {
+  if (key === '') refuseKey('it is empty');
+  if (Buffer.byteLength(key) > MAX_KEY_BYTES) refuseKey(`it is longer than ${MAX_KEY_BYTES} bytes`);
+  if (key.startsWith('/') || key.endsWith('/') || key.includes('//')) refuseKey('it has an empty segment');
+  if (/[\0\p{Surrogate}]/u.test(key)) refuseKey('it holds NUL or a broken character');
+}
+
+/** The rule for the prefix of a listing or a view: empty, or a key followed by '/'. @throws ERR_STORAGE_KEY */
+export function assertStoragePrefix(prefix: string): void {
+  if (prefix === '') return;
+  if (!prefix.endsWith('/')) refuseKey("a prefix must end in '/'");
+  assertStorageKey(prefix.slice(0, -1));
+}
+
+/** The rule for `after` in a listing: the name of a child, with or without a trailing '/'. @throws ERR_STORAGE_KEY */
+export function assertChildName(name: string): void {
+  assertStorageKey(name.endsWith('/') ? name.slice(0, -1) : name);
+  if (name.slice(0, -1).includes('/')) refuseKey("a child's name has one segment");
+}
+
+function refuseKey(reason: string): never {
+  throw new PurserError('ERR_STORAGE_KEY', `malformed storage key: ${reason}`, {
+    hint: 'paths are non-empty segments divided by single slashes, 1,900 bytes at most with their mount',
+  });
+}

@@ -1,0 +1,129 @@
+// The barrier: everything above it is plaintext, everything below it ciphertext. Every data record passes here, is encrypted
+// under the active term and bound to its full path. Sealed means that no call gets through. The records of the core itself
+// (`core/`) cannot be reached: neither the keyring nor the seal configuration is data.
+
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import { PurserError } from '../lib/errors.ts';
+import { assertStorageKey, assertStoragePrefix } from '../storage/storage.ts';
+import type { Storage, StorageOperation } from '../storage/storage.ts';
+import { BarrierView } from './barrier-view.ts';
+import { KEYRING_PATH } from './keyring.ts';
+import type { Keyring } from './keyring.ts';
+import type { View, ViewOperation } from './view.ts';
+
+const CORE_PREFIX = 'core/';
+
+export class Barrier {
+  readonly #storage: Storage;
+  readonly #rotations = new KeyedLock();
+  #keyring: Keyring | undefined;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  get isSealed(): boolean {
+    return this.#keyring === undefined;
+  }
+
+  /** Takes over the opened keyring; only the seal calls this. */
+  unseal(keyring: Keyring): void {
+    this.seal();
+    this.#keyring = keyring;
+  }
+
+  /** Wipes the keys. Calls under way end with ERR_BARRIER_SEALED, except writes that storage already has. */
+  seal(): void {
+    this.#keyring?.wipe();
+    this.#keyring = undefined;
+  }
+
+  /** A chroot at `prefix`, which ends in '/'. @throws ERR_STORAGE_KEY for anything else, and for the core's own records */
+  view(prefix: string): View {
+    assertDataPrefix(prefix);
+    return new BarrierView(this, prefix);
+  }
+
+  /** @throws ERR_BARRIER_SEALED, ERR_BARRIER_OPEN, ERR_STORAGE_KEY and what the storage throws; so do all calls below */
+  async get(key: string): Promise<Uint8Array | undefined> {
+    this.#openKeyring();
+    assertDataKey(key);
+    const record = await this.#storage.get(key);
+    return record && this.#openKeyring().decrypt(key, record);
+  }
+
+  async put(key: string, value: Uint8Array): Promise<void> {
+    const keyring = this.#openKeyring();
+    assertDataKey(key);
+    await this.#storage.put(key, keyring.encrypt(key, value));
+  }
+
+  async delete(key: string): Promise<void> {
+    this.#openKeyring();
+    assertDataKey(key);
+    await this.#storage.delete(key);
+  }
+
+  async list(prefix: string, page?: { readonly after?: string; readonly limit?: number }): Promise<string[]> {
+    this.#openKeyring();
+    assertDataPrefix(prefix);
+    const names = await this.#storage.list(prefix, page);
+    this.#openKeyring();
+    return names;
+  }
+
+  async transaction(operations: readonly ViewOperation[]): Promise<void> {
+    const keyring = this.#openKeyring();
+    for (const { key } of operations) assertDataKey(key);
+    const encrypted = operations.map((operation): StorageOperation => operation.kind === 'put'
+      ? { ...operation, value: keyring.encrypt(operation.key, operation.value) }
+      : operation);
+    await this.#storage.transaction(encrypted);
+  }
+
+  /** Adds a term, which encrypts from now on. @returns its number, once it is durable */
+  rotate(): Promise<number> {
+    return this.#rotations.run(KEYRING_PATH, async () => {
+      const keyring = this.#openKeyring();
+      const next = keyring.withNewTerm();
+      await this.#storage.put(KEYRING_PATH, next.toRecord());
+      if (this.#keyring !== keyring) {
+        next.wipe();
+        throw sealed();
+      }
+      this.#keyring = next;
+      return next.activeTerm;
+    });
+  }
+
+  /** The active term and when it was made (RFC 3339). @throws ERR_BARRIER_SEALED */
+  keyStatus(): { readonly term: number; readonly installTime: string } {
+    const keyring = this.#openKeyring();
+    return { term: keyring.activeTerm, installTime: keyring.activeCreatedTime };
+  }
+
+  #openKeyring(): Keyring {
+    if (this.#keyring === undefined) throw sealed();
+    return this.#keyring;
+  }
+}
+
+function sealed(): PurserError {
+  return new PurserError('ERR_BARRIER_SEALED', 'the core is sealed', { hint: 'run purser unseal' });
+}
+
+function assertDataKey(key: string): void {
+  assertStorageKey(key);
+  if (key.startsWith(CORE_PREFIX)) throw reserved();
+}
+
+function assertDataPrefix(prefix: string): void {
+  assertStoragePrefix(prefix);
+  if (prefix === '' || prefix.startsWith(CORE_PREFIX)) throw reserved();
+}
+
+function reserved(): PurserError {
+  return new PurserError('ERR_STORAGE_KEY', "the core's own records are not data", {
+    hint: 'name a prefix that FORMAT.md gives to your part, ending in a slash',
+  });
+}

@@ -1,0 +1,47 @@
+// The barrier record (FORMAT.md section 2): version ‖ term ‖ nonce ‖ ciphertext and tag, bound to its term and its path.
+// One error for every way in which a record can fail to open, so that a tampering hand learns nothing from which.
+
+import { NONCE_BYTES, TAG_BYTES, decrypt, encrypt } from '../crypto/aead.ts';
+import { randomBytes } from '../crypto/random.ts';
+import { PurserError } from '../lib/errors.ts';
+
+const VERSION = 0x01;
+const HEADER_BYTES = 5;
+
+/** The term of the root key, which encrypts the keyring only; data keys count from 1. */
+export const ROOT_TERM = 0;
+
+/** Encrypts `plaintext` for `path` under the key of `term`, with a fresh nonce. */
+export function sealRecord(path: string, term: number, key: Uint8Array, plaintext: Uint8Array): Uint8Array {
+  const header = Buffer.alloc(HEADER_BYTES);
+  header.writeUInt8(VERSION, 0);
+  header.writeUInt32BE(term, 1);
+  const nonce = randomBytes(NONCE_BYTES);
+  return Buffer.concat([header, nonce, encrypt(key, nonce, associatedData(header, path), plaintext)]);
+}
+
+/**
+ * Decrypts the record stored at `path`.
+ * @param keyOf the key of a term, undefined when this term may not be used here
+ * @throws ERR_BARRIER_OPEN
+ */
+export function openRecord(path: string, keyOf: (term: number) => Uint8Array | undefined, record: Uint8Array): Uint8Array {
+  const plaintext = tryOpen(path, keyOf, record);
+  if (plaintext !== undefined) return plaintext;
+  throw new PurserError('ERR_BARRIER_OPEN', `the stored record at ${path} does not open`, {
+    hint: 'it was altered, moved, truncated or written under another key; restore the store from a backup',
+  });
+}
+
+function tryOpen(path: string, keyOf: (term: number) => Uint8Array | undefined, record: Uint8Array): Uint8Array | undefined {
+  if (record.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES || record[0] !== VERSION) return undefined;
+  const header = record.subarray(0, HEADER_BYTES);
+  const key = keyOf(new DataView(header.buffer, header.byteOffset).getUint32(1));
+  if (key === undefined) return undefined;
+  const nonce = record.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
+  return decrypt(key, nonce, associatedData(header, path), record.subarray(HEADER_BYTES + NONCE_BYTES));
+}
+
+function associatedData(header: Uint8Array, path: string): Uint8Array {
+  return Buffer.concat([header, Buffer.from(path, 'utf8')]);
+}
