@@ -2,10 +2,10 @@
 // schemas: the core because a node may be compromised, the agent because a core may be an older or newer one.
 
 import { z } from 'zod';
+import { MAX_REFERENCE_BYTES } from './reference.ts';
 
 export const MAX_WORKLOADS = 256;
 export const MAX_REFERENCES = 256;
-export const MAX_REFERENCE_BYTES = 4096;
 export const MAX_USAGE_ENTRIES = 1000;
 /** Longest watch frame in bytes, the newline included. */
 export const MAX_FRAME_BYTES = 65_536;
