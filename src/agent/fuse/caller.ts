@@ -1,0 +1,126 @@
+// Who is asking: facts about the calling thread from /proc. The caller is blocked in its request, so its thread id cannot be reused while these run.
+// The cgroup is read for every decision and never cached; a thread's process id is cached for half a second (it only feeds pins and the ledger).
+// Anything that cannot be read is "unknown", which every caller of this file treats as refused.
+
+import { closeSync, existsSync, openSync, readFileSync, readSync, readlinkSync } from 'node:fs';
+
+/** cgroup v1 hierarchies whose path names the container, best first. */
+const V1_HIERARCHIES = ['devices', 'memory', 'pids', 'name=systemd'];
+const CACHE_MS = 500;
+const CACHE_ENTRIES = 4096;
+
+export interface ProcessName { readonly tgid: number; readonly name: string }
+
+/** Questions about a thread id; undefined means it cannot be known. */
+export interface Callers {
+  /** True when the thread belongs to this very process. */
+  isOwn(tid: number): boolean;
+  /** True when the thread runs in this cgroup or below it. */
+  isInCgroup(tid: number, cgroupPath: string): boolean;
+  /** Process id and thread name. */
+  process(tid: number): ProcessName | undefined;
+  executable(tid: number): string;
+}
+
+const scratch = Buffer.alloc(65_536);
+
+function readProc(path: string): string | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, 'r');
+  } catch {
+    return undefined;
+  }
+  try {
+    return scratch.toString('utf8', 0, readSync(fd, scratch, 0, scratch.length, 0));
+  } catch {
+    return undefined;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The `id:controllers:` head of the deciding line in a /proc/PID/cgroup file: cgroup v1's if there is one, else v2's. */
+export function decidingHierarchy(cgroupFile: string): string | undefined {
+  const lines = cgroupFile.split('\n').map((line) => /^(\d+:([^:]*):)/.exec(line)).filter((match) => match !== null);
+  for (const name of V1_HIERARCHIES) {
+    const found = lines.find((match) => match[2]!.split(',').includes(name));
+    if (found !== undefined) return found[1];
+  }
+  return lines.find((match) => match[1] === '0::')?.[1];
+}
+
+/** The path after `head` in a /proc/PID/cgroup file. */
+export function cgroupPathIn(cgroupFile: string, head: string): string | undefined {
+  const at = cgroupFile.startsWith(head) ? 0 : cgroupFile.indexOf(`\n${head}`) + 1;
+  if (at === 0 && !cgroupFile.startsWith(head)) return undefined;
+  const end = cgroupFile.indexOf('\n', at);
+  return cgroupFile.slice(at + head.length, end === -1 ? undefined : end);
+}
+
+/** True when `path` is `container` or lies below it. */
+export function isWithin(path: string, container: string): boolean {
+  return path === container || (path.startsWith(container) && path[container.length] === '/');
+}
+
+/** The root of the cgroup mount that belongs to `head`, from /proc/self/mountinfo (proc(5)); '' for the real root. */
+export function mountRoot(mountinfo: string, head: string): string {
+  const controllers = head.split(':')[1]!.split(',');
+  for (const line of mountinfo.split('\n')) {
+    const [left, right] = line.split(' - ');
+    if (left === undefined || right === undefined) continue;
+    const [type, , options = ''] = right.split(' ');
+    const isMatch = head === '0::' ? type === 'cgroup2' : type === 'cgroup' && controllers.every((name) => options.split(',').includes(name));
+    const root = left.split(' ')[3];
+    if (isMatch && root !== undefined) return root === '/' || root.startsWith('/..') ? '' : root;
+  }
+  return '';
+}
+
+/** Callers as this host's /proc describes them. */
+export class ProcCallers implements Callers {
+  readonly #processes = new Map<number, { readonly at: number; readonly process: ProcessName }>();
+  #head: string | undefined;
+  #root = '';
+
+  isOwn(tid: number): boolean {
+    return tid !== 0 && existsSync(`/proc/self/task/${tid}`);
+  }
+
+  isInCgroup(tid: number, cgroupPath: string): boolean {
+    if (tid === 0) return false;
+    const file = readProc(`/proc/${tid}/cgroup`);
+    if (file === undefined) return false;
+    let path = this.#head === undefined ? undefined : cgroupPathIn(file, this.#head);
+    if (path === undefined) {
+      this.#findHierarchy(file);
+      path = this.#head === undefined ? undefined : cgroupPathIn(file, this.#head);
+    }
+    return path !== undefined && isWithin(path, this.#root + cgroupPath);
+  }
+
+  process(tid: number): ProcessName | undefined {
+    const now = performance.now();
+    const known = this.#processes.get(tid);
+    if (known !== undefined && now - known.at < CACHE_MS) return known.process;
+    const match = tid === 0 ? null : /^Name:\t(.*)\n(?:.*\n)*?Tgid:\t(\d+)\n/.exec(readProc(`/proc/${tid}/status`) ?? '');
+    if (match === null) return undefined;
+    const process = { tgid: Number(match[2]), name: match[1]! };
+    if (this.#processes.size >= CACHE_ENTRIES) this.#processes.clear();
+    this.#processes.set(tid, { at: now, process });
+    return process;
+  }
+
+  executable(tid: number): string {
+    try {
+      return readlinkSync(`/proc/${tid}/exe`);
+    } catch {
+      return '';
+    }
+  }
+
+  #findHierarchy(cgroupFile: string): void {
+    this.#head = decidingHierarchy(cgroupFile);
+    if (this.#head !== undefined) this.#root = mountRoot(readFileSync('/proc/self/mountinfo', 'utf8'), this.#head);
+  }
+}

@@ -1,0 +1,243 @@
+// The secret filesystem as the agent uses it: one mount, served by a thread of this process, whose descriptor and memory belong to the holder. Every
+// promise resolves after the change is safe from a kill of this process and visible to readers. Events in the containers follow before it resolves.
+// Nothing here touches the mount synchronously: that would deadlock while the serving thread waits.
+
+import { write } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { Worker } from 'node:worker_threads';
+import { PurserError, messageOf } from '../../lib/errors.ts';
+import type { ErrorCode } from '../../lib/error-codes.ts';
+import { FLUSH_MS, type FileEvent } from './events.ts';
+import { FUSE_ROLE, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type Outcome, type Report } from './messages.ts';
+import type { ContainerTree, ContainerUpdate } from './plan.ts';
+import { Raiser } from './raiser.ts';
+import { dieBySignal } from './worker.ts';
+
+export type { FileEvent } from './events.ts';
+export type { ContainerSummary } from './messages.ts';
+export type { ContainerTree, ContainerUpdate, SecretFile } from './plan.ts';
+export type { FileKind } from './state-record.ts';
+
+/** A serving thread that does not answer for this long is broken. */
+const ANSWER_TIMEOUT_MS = 30_000;
+
+const writeAsync = promisify(write);
+
+export interface AttachOptions {
+  /** /dev/fuse, already mounted by the holder on `mountPoint`; keep it out of child processes. */
+  readonly fuseFd: number;
+  /** The holder's two memfds (any regular files will do), empty on a new mount. */
+  readonly stateFds: readonly [number, number];
+  readonly mountPoint: string;
+  /** Opens and refusals, folded, at most every 250 ms. */
+  readonly onEvent: (event: FileEvent) => void;
+  /** The mount is gone; nothing can be served any more. Default: end the process by SIGKILL, for the holder to see. */
+  readonly onLost?: (error: PurserError) => void;
+  readonly log?: { readonly warn: (message: string) => void };
+  /** The file that calls runFuseWorker(); default: the bundle itself. */
+  readonly workerEntry?: string | URL;
+  readonly workerExecArgv?: readonly string[];
+}
+
+interface Pending { readonly resolve: (outcome: Outcome) => void; readonly reject: (error: Error) => void }
+
+/** Contents are copied once, because a transfer takes them from the caller; the serving thread erases the copies. */
+function copyContents<T extends { readonly content: Uint8Array }>(files: readonly T[], transfer: ArrayBuffer[]): T[] {
+  return files.map((file) => {
+    const content = new Uint8Array(file.content);
+    transfer.push(content.buffer);
+    return { ...file, content };
+  });
+}
+
+function errorOf({ code, message, hint }: Failure): PurserError {
+  return new PurserError(code as ErrorCode, message, hint === undefined ? {} : { hint });
+}
+
+export class SecretFilesystem {
+  readonly #options: AttachOptions;
+  readonly #worker: Worker;
+  readonly #signal: Int32Array;
+  readonly #raiser: Raiser;
+  readonly #containers = new Map<string, ContainerSummary>();
+  readonly #pending = new Map<number, Pending>();
+  #sequence = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #wakeAt = Infinity;
+  #lost: PurserError | undefined;
+  #onReady: Pending | undefined;
+  #isStopping = false;
+
+  private constructor(options: AttachOptions) {
+    this.#options = options;
+    this.#raiser = new Raiser(options.mountPoint, (message) => options.log?.warn(message));
+    const signal = new SharedArrayBuffer(4);
+    this.#signal = new Int32Array(signal);
+    const workerData: FuseWorkerData = { role: FUSE_ROLE, fuseFd: options.fuseFd, stateFds: options.stateFds, signal };
+    this.#worker = new Worker(options.workerEntry ?? __filename, {
+      workerData, trackUnmanagedFds: false, ...(options.workerExecArgv === undefined ? {} : { execArgv: [...options.workerExecArgv] }),
+    });
+    this.#worker.on('message', (report: Report) => this.#receive(report));
+    this.#worker.on('error', (error) => dieBySignal('the filesystem thread failed', error));
+    this.#worker.on('exit', () => {
+      if (!this.#isStopping && this.#lost === undefined) dieBySignal('the filesystem thread ended', new Error('unexpected end'));
+      process.off('exit', this.#exitGuard);
+    });
+    process.on('exit', this.#exitGuard);
+  }
+
+  /**
+   * Takes over the mount from the holder, with everything a predecessor served, and serves it until detach().
+   * @throws ERR_FUSE_UNAVAILABLE when the descriptor is not mounted, ERR_FUSE_PROTOCOL when the kernel is too old, ERR_STATE_CORRUPT when the
+   *   predecessor's state is damaged
+   */
+  static async attach(options: AttachOptions): Promise<SecretFilesystem> {
+    const filesystem = new SecretFilesystem(options);
+    await filesystem.#ready();
+    return filesystem;
+  }
+
+  /** Every container that is served, a predecessor's included. */
+  containers(): ContainerSummary[] {
+    return [...this.#containers.values()];
+  }
+
+  /**
+   * Makes a container's tree exactly this. Called again with the same tree it changes nothing; changed files get new versions and events.
+   * @throws ERR_WORKLOAD_INVALID, ERR_STORAGE_FULL; nothing has changed then
+   */
+  async add(tree: ContainerTree): Promise<void> {
+    const transfer: ArrayBuffer[] = [];
+    await this.#change({ op: 'add', tree: { ...tree, files: copyContents(tree.files, transfer) } }, transfer);
+  }
+
+  /**
+   * Gives files new versions: for readers, all files of a container change in one step. Containers and files that are gone are passed over.
+   * @throws ERR_WORKLOAD_INVALID, ERR_STORAGE_FULL; nothing has changed then
+   */
+  async replace(updates: readonly ContainerUpdate[]): Promise<void> {
+    const transfer: ArrayBuffer[] = [];
+    await this.#change({ op: 'replace', updates: updates.map((update) => ({ ...update, files: copyContents(update.files, transfer) })) }, transfer);
+  }
+
+  /** Removes a container's directory and erases its values; nothing happens when it is not there. */
+  async remove(id: string): Promise<void> {
+    await this.#change({ op: 'remove', id });
+    this.#containers.delete(id);
+  }
+
+  /** Stops serving at a request boundary and leaves the mount to a successor; readers wait for it meanwhile. */
+  async detach(): Promise<void> {
+    if (this.#isStopping) return;
+    await this.#raiser.settled();
+    await new Promise(setImmediate); // lets the steps just raised be noted
+    this.#isStopping = true;
+    clearTimeout(this.#timer);
+    if (this.#lost === undefined) {
+      const exited = new Promise<void>((resolve) => { this.#worker.once('exit', () => resolve()); });
+      await this.#send({ op: 'stop' });
+      await exited;
+    }
+  }
+
+  /** A thread blocked in read(2) would make any ordinary exit hang for ever. */
+  readonly #exitGuard = (): void => {
+    process.kill(process.pid, 'SIGKILL');
+  };
+
+  async #ready(): Promise<void> {
+    const outcome = await this.#within(new Promise<Outcome>((resolve, reject) => { this.#onReady = { resolve, reject }; }),
+      () => { this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: 'the kernel sent nothing on the FUSE descriptor', hint: 'restart the agent together with its holder' }); });
+    void this.#follow(outcome);
+  }
+
+  async #change(command: Command, transfer: readonly ArrayBuffer[] = []): Promise<void> {
+    await this.#follow(await this.#send(command, transfer));
+  }
+
+  async #send(command: Command, transfer: readonly ArrayBuffer[] = []): Promise<Outcome> {
+    if (this.#lost !== undefined) throw this.#lost;
+    const sequence = ++this.#sequence;
+    const answer = new Promise<Outcome>((resolve, reject) => { this.#pending.set(sequence, { resolve, reject }); });
+    this.#worker.postMessage({ ...command, sequence }, transfer);
+    Atomics.add(this.#signal, 0, 1);
+    statfs(this.#options.mountPoint).catch((error: unknown) => {
+      this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: `the mount cannot be reached: ${messageOf(error)}`, hint: 'restart the agent together with its holder' });
+    });
+    return this.#within(answer, () => dieBySignal('the filesystem thread does not answer', new Error(command.op)));
+  }
+
+  async #within(answer: Promise<Outcome>, onTimeout: () => void): Promise<Outcome> {
+    const timer = setTimeout(onTimeout, ANSWER_TIMEOUT_MS);
+    try {
+      return await answer;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What the main thread does after a change: its own list, the kernel's caches, the containers' watchers. */
+  async #follow({ changed, notifications, raises, wakeInMs }: Outcome): Promise<void> {
+    for (const summary of changed) this.#containers.set(summary.id, summary);
+    if (wakeInMs !== undefined) this.#wake(wakeInMs);
+    await Promise.all(notifications.map((bytes) => this.#notify(bytes)));
+    await this.#raiser.raise(raises);
+    const steps = raises.map(({ containerId, generation }) => ({ containerId, generation }));
+    if (steps.length > 0 && !this.#isStopping) this.#send({ op: 'raised', steps }).catch(() => undefined); // only #lose() rejects it, and reports
+  }
+
+  async #notify(bytes: Uint8Array): Promise<void> {
+    try {
+      await writeAsync(this.#options.fuseFd, bytes);
+    } catch (error) {
+      // ENOENT: the kernel had nothing cached. EINVAL: it does not know this notification.
+      if (!['ENOENT', 'EINVAL', 'ENODEV'].includes((error as NodeJS.ErrnoException).code ?? '')) this.#options.log?.warn(`the kernel refused a notification: ${messageOf(error)}`);
+    }
+  }
+
+  #wake(inMs: number): void {
+    const at = performance.now() + inMs;
+    if (at >= this.#wakeAt || this.#isStopping) return;
+    clearTimeout(this.#timer);
+    this.#wakeAt = at;
+    this.#timer = setTimeout(() => {
+      this.#wakeAt = Infinity;
+      if (this.#isStopping) return;
+      this.#change({ op: 'tick' }).catch(() => undefined); // only #lose() rejects it, and reports
+    }, inMs).unref();
+  }
+
+  #receive(report: Report): void {
+    switch (report.type) {
+      case 'ready': this.#onReady?.resolve(report.outcome); this.#onReady = undefined; break;
+      case 'done': this.#settle(report.sequence)?.resolve(report.outcome); break;
+      case 'failed': this.#settle(report.sequence)?.reject(errorOf(report.failure)); break;
+      case 'events':
+        for (const event of report.events) this.#options.onEvent(event);
+        this.#wake(FLUSH_MS); // what is folded meanwhile has no other way out when no request follows
+        break;
+      case 'lost': this.#lose(report.failure); break;
+      case 'stopped': break;
+    }
+  }
+
+  #settle(sequence: number): Pending | undefined {
+    const pending = this.#pending.get(sequence);
+    this.#pending.delete(sequence);
+    return pending;
+  }
+
+  #lose(failure: Failure): void {
+    if (this.#lost !== undefined) return;
+    const error = errorOf(failure);
+    this.#lost = error;
+    const isAttached = this.#onReady === undefined;
+    this.#onReady?.reject(error);
+    for (const { reject } of this.#pending.values()) reject(error);
+    this.#pending.clear();
+    if (!isAttached) return;
+    if (this.#options.onLost === undefined) dieBySignal('the filesystem is gone', error);
+    this.#options.onLost(error);
+  }
+}

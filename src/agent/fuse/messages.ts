@@ -1,0 +1,65 @@
+// What the main thread and the serving thread say to each other. The serving thread blocks in read(2) of /dev/fuse, so a command is posted, the
+// counter in shared memory is raised, and one statfs(2) of the mount wakes it; it looks at the counter after every reply.
+
+import type { FileEvent } from './events.ts';
+import type { ContainerTree, ContainerUpdate } from './plan.ts';
+import type { FileKind } from './state-record.ts';
+
+/** workerData of the serving thread. */
+export interface FuseWorkerData {
+  readonly role: 'fuse-server';
+  readonly fuseFd: number;
+  readonly stateFds: readonly [number, number];
+  /** Int32 counter of posted commands. */
+  readonly signal: SharedArrayBuffer;
+}
+
+export const FUSE_ROLE = 'fuse-server';
+
+export type Command =
+  | { readonly op: 'add'; readonly tree: ContainerTree }
+  | { readonly op: 'replace'; readonly updates: readonly ContainerUpdate[] }
+  | { readonly op: 'remove'; readonly id: string }
+  | { readonly op: 'raised'; readonly steps: readonly { readonly containerId: string; readonly generation: number }[] }
+  | { readonly op: 'tick' }
+  | { readonly op: 'stop' };
+
+/** A container as containers() shows it. */
+export interface ContainerSummary {
+  readonly id: string;
+  readonly cgroupPath: string;
+  readonly files: readonly { readonly name: string; readonly kind: FileKind; readonly version: number; readonly uid: number; readonly gid: number; readonly mode: number }[];
+}
+
+/** A change that watchers have to hear of: `from` renamed to `name` in files/, or `name` touched in bound/. */
+export interface Raise {
+  readonly containerId: string;
+  readonly generation: number;
+  readonly name: string;
+  /** The staged name; undefined for a bound file. */
+  readonly from: string | undefined;
+}
+
+/** What a command changed. */
+export interface Outcome {
+  readonly changed: readonly ContainerSummary[];
+  readonly raises: readonly Raise[];
+  /** Notifications for the kernel, sent by the main thread: from the serving thread they could deadlock. */
+  readonly notifications: readonly Uint8Array[];
+  /** The serving thread has more to say soon: superseded versions to erase, or folded events to flush. */
+  readonly wakeInMs: number | undefined;
+}
+
+export interface Failure { readonly code: string; readonly message: string; readonly hint: string | undefined }
+
+export type Report =
+  | { readonly type: 'ready'; readonly outcome: Outcome }
+  | { readonly type: 'done'; readonly sequence: number; readonly outcome: Outcome }
+  | { readonly type: 'failed'; readonly sequence: number; readonly failure: Failure }
+  | { readonly type: 'events'; readonly events: readonly FileEvent[] }
+  /** The filesystem cannot be served, or no longer; `sequence` free. */
+  | { readonly type: 'lost'; readonly failure: Failure }
+  | { readonly type: 'stopped' };
+
+/** A command with its number, as posted. */
+export type NumberedCommand = Command & { readonly sequence: number };
