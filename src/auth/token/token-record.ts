@@ -3,7 +3,7 @@
 
 import * as z from 'zod';
 
-import { PurserError } from '../../lib/errors.ts';
+import { decodeRecord } from '../../lib/json-record.ts';
 import { isRoot } from './policy-names.ts';
 
 const count = z.int().nonnegative();
@@ -36,27 +36,14 @@ const tokenSchema = z.strictObject({
 const accessorSchema = z.strictObject({ v: z.literal(1), accessor: z.string(), token: key }).readonly();
 
 export type TokenEntry = z.infer<typeof tokenSchema>;
-export type AccessorEntry = z.infer<typeof accessorSchema>;
+type AccessorEntry = z.infer<typeof accessorSchema>;
 
-/** @throws ERR_RECORD_INVALID */
+/** @throws ERR_STATE_CORRUPT */
 export function parseToken(bytes: Uint8Array): TokenEntry {
-  return parse(tokenSchema, bytes, 'token');
+  return decodeRecord(bytes, tokenSchema, 'token');
 }
 
-/** @throws ERR_RECORD_INVALID */
+/** @throws ERR_STATE_CORRUPT */
 export function parseAccessor(bytes: Uint8Array): AccessorEntry {
-  return parse(accessorSchema, bytes, 'token accessor');
-}
-
-export function encodeRecord(record: TokenEntry | AccessorEntry): Uint8Array {
-  return Buffer.from(JSON.stringify(record));
-}
-
-function parse<T>(schema: z.ZodType<T>, bytes: Uint8Array, what: string): T {
-  try {
-    return schema.parse(JSON.parse(Buffer.from(bytes).toString()));
-  } catch {
-    // The cause is left out: it could quote the record.
-    throw new PurserError('ERR_RECORD_INVALID', `a stored ${what} record is not valid`, { hint: 'restore the data directory from a backup' });
-  }
+  return decodeRecord(bytes, accessorSchema, 'token accessor');
 }

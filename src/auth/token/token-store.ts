@@ -8,12 +8,13 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import type { View, ViewOperation } from '../../core/view.ts';
 import { PurserError } from '../../lib/errors.ts';
+import { encodeRecord } from '../../lib/json-record.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { randomBase62 } from '../../lib/random-id.ts';
 import { ReadThroughCache } from '../../lib/read-through-cache.ts';
 import { newLifetime, renewedExpiry } from './lifetime.ts';
 import { canonicalPolicies, isRoot, ROOT_POLICY_NAME } from './policy-names.ts';
-import { encodeRecord, parseAccessor, parseToken } from './token-record.ts';
+import { parseAccessor, parseToken } from './token-record.ts';
 import type { TokenEntry } from './token-record.ts';
 
 export type { TokenEntry } from './token-record.ts';
@@ -78,14 +79,14 @@ export class TokenStore {
     this.#salt = createSecretKey(salt);
   }
 
-  /** Opens the store in `view`, making its salt at first. @throws ERR_RECORD_INVALID when the salt is damaged */
+  /** Opens the store in `view`, making its salt at first. @throws ERR_STATE_CORRUPT when the salt is damaged */
   static async open(view: View, now: () => number): Promise<TokenStore> {
     let salt = await view.get('salt');
     if (salt === undefined) {
       salt = randomBytes(32);
       await view.put('salt', salt);
     }
-    if (salt.length !== 32) throw new PurserError('ERR_RECORD_INVALID', 'the salt of the token store is not 32 bytes long');
+    if (salt.length !== 32) throw new PurserError('ERR_STATE_CORRUPT', 'the salt of the token store is not 32 bytes long');
     return new TokenStore(view, now, salt);
   }
 
