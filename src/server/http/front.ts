@@ -1,0 +1,75 @@
+// The HTTP front: one plain (request, response) handler on node:http or node:https, with every limit of the transport in one
+// place. It answers whatever happens: an unexpected error is a 500 that says nothing, and a log line without values.
+
+import { randomUUID } from 'node:crypto';
+import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
+import type { Logger } from 'pino';
+import { isPurserError, messageOf, PurserError } from '../../lib/errors.ts';
+import { isServerFault, replyForError } from '../error-status.ts';
+import { acceptListVerb, listVerb } from './list-verb.ts';
+import { errorReply, send, type Reply } from './reply.ts';
+import { parseTarget, type Target } from './request-path.ts';
+
+const LIMITS: ServerOptions = {
+  maxHeaderSize: 16_384,
+  /** A slow sender of headers or body holds a connection this long at most, in milliseconds. */
+  headersTimeout: 10_000,
+  requestTimeout: 90_000,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: 75_000,
+  noDelay: true,
+};
+const MAX_CONNECTIONS = 10_000;
+/** Answers also to HEAD, for load balancers. */
+const HEAD_PATH = 'sys/health';
+
+export interface Incoming {
+  readonly id: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly target: Target;
+}
+
+/** Serves one request; undefined: it writes the response itself (a stream). */
+export type RequestHandler = (incoming: Incoming) => Promise<Reply | undefined>;
+
+/** The listener, not listening yet. Without `tls` it speaks plain HTTP. */
+export function createFront(handler: RequestHandler, log: Logger, tls: { readonly certificate: string; readonly key: string } | undefined): Server {
+  const server = tls === undefined
+    ? createHttpServer(LIMITS)
+    : createHttpsServer({ ...LIMITS, cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' });
+  server.maxConnections = MAX_CONNECTIONS;
+  server.maxHeadersCount = 100;
+  acceptListVerb(server);
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => { void answer(server, handler, log, request, response); });
+  return server;
+}
+
+async function answer(server: Server, handler: RequestHandler, log: Logger, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const verb = listVerb(request);
+  if (verb === 'ignore') return;
+  if (verb === 'list' || !server.listening) response.setHeader('Connection', 'close');
+  const id = randomUUID();
+  const isHead = request.method === 'HEAD';
+  try {
+    const target = parseTarget(verb === 'list' ? 'LIST' : request.method ?? '', request.url ?? '');
+    if (isHead && target !== undefined && target.path !== HEAD_PATH) throw new PurserError('ERR_REQUEST_UNSUPPORTED', 'unsupported operation');
+    const reply = target === undefined ? errorReply(404, []) : await handler({ id, request, response, target });
+    if (reply !== undefined) send(response, reply, isHead);
+  } catch (error) {
+    if (isServerFault(error)) logFault(log, id, error);
+    if (response.headersSent) response.destroy();
+    else send(response, replyForError(error), isHead);
+  }
+}
+
+/** Where it happened, and for our own errors why; a foreign error's message could quote a value, so only its class is logged. */
+function logFault(log: Logger, id: string, error: unknown): void {
+  if (isPurserError(error)) log.error({ request: id, code: error.code, reason: messageOf(error) }, 'a request failed');
+  else log.error({ request: id, class: error instanceof Error ? error.name : typeof error, at: error instanceof Error ? frames(error) : [] }, 'a request failed unexpectedly');
+}
+
+function frames(error: Error): string[] {
+  return (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)).slice(0, 6).map((line) => line.trim());
+}
