@@ -1,0 +1,40 @@
+// The installed copy of purser-runtime. Docker's configuration names this copy and never a build tree, which somebody may clean while
+// containers need the program to stop.
+
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { promisify } from 'node:util';
+import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { PurserError, messageOf } from '../lib/errors.ts';
+
+const MODE = 0o755;
+
+/** The version that a purser-runtime reports; undefined when there is none, or the file is something else. */
+export async function runtimeVersion(path: string): Promise<string | undefined> {
+  const { stdout } = await promisify(execFile)(path, ['purser-version'], { timeout: 5000, maxBuffer: 4096 }).catch(() => ({ stdout: '' }));
+  return /^purser-runtime ([0-9A-Za-z.+-]{1,64})\n$/.exec(stdout)?.[1];
+}
+
+/**
+ * Copies the built program to its place, unless it is there already. Atomic: containerd finds the old program or the new one.
+ * @returns how to undo it; undefined when nothing changed
+ * @throws ERR_RUNTIME_CONFIG when `source` is no working purser-runtime; ERR_STATE_WRITE
+ */
+export async function installBinary(source: string, target: string): Promise<(() => Promise<void>) | undefined> {
+  if (await runtimeVersion(source) === undefined) {
+    throw new PurserError('ERR_RUNTIME_CONFIG', `${source} is no working purser-runtime`, { hint: 'build it first: npm run build' });
+  }
+  const content = await readFile(source);
+  const previous = await readFile(target).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw new PurserError('ERR_RUNTIME_CONFIG', `${target} cannot be read: ${messageOf(error)}`, { hint: 'remove what is there, then try again', cause: error });
+  });
+  if (previous?.equals(content) === true) return undefined;
+  await mkdir(dirname(target), { recursive: true });
+  await writeFileAtomic(target, content, { mode: MODE });
+  return async () => {
+    if (previous === undefined) await rm(target, { force: true });
+    else await writeFileAtomic(target, previous, { mode: MODE });
+  };
+}
