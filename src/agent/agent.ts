@@ -1,0 +1,112 @@
+// Puts the agent together and takes it apart. It starts, and serves what a predecessor served, whether the core or Docker
+// answer or not. It stops without harm: the mount stays with the holder, and readers wait for the next agent.
+
+import { rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { withDeadline } from '../lib/deadline.ts';
+import { isPurserError, messageOf } from '../lib/errors.ts';
+import { Containers } from './containers.ts';
+import { SessionCoreLink } from './core-link.ts';
+import { DockerEngine } from './docker.ts';
+import { SecretFilesystem } from './fuse/filesystem.ts';
+import { lockStateDirectory, requireIdentity } from '../client/node/identity.ts';
+import type { InheritedDescriptors } from './launcher.ts';
+import { Ledger } from './ledger.ts';
+import { LedgerSender } from './ledger-sender.ts';
+import { LedgerSpool } from './ledger-spool.ts';
+import { Lifecycle } from './lifecycle.ts';
+import { Preparer } from './prepare.ts';
+import { Rotation } from './rotation.ts';
+import { RuntimeSocket } from './runtime-socket.ts';
+import { NodeSession } from '../client/node/session.ts';
+import { SwarmLive } from './swarm-live.ts';
+import { WatchFollower } from './watch.ts';
+
+export interface AgentSettings {
+  readonly stateDirectory: string;
+  readonly runDirectory: string;
+  readonly dockerSocket: string;
+  /** Where the core is, when not where the node joined. */
+  readonly address?: string | undefined;
+  /** The file whose worker calls runFuseWorker(); the bundle itself unless given. */
+  readonly workerEntry?: string | URL;
+  readonly workerExecArgv?: readonly string[];
+}
+
+const CLOSE_MS = 10_000;
+
+export interface Agent {
+  /** Ends serving in order; the mount stays. */
+  stop(): Promise<void>;
+}
+
+/**
+ * @param descriptors the FUSE connection, mounted on `<run-dir>/fs`, and the state files of the holder
+ * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_FUSE_*
+ */
+export async function startAgent(settings: AgentSettings, descriptors: InheritedDescriptors, log: Logger): Promise<Agent> {
+  const { stateDirectory, runDirectory } = settings;
+  const identity = await requireIdentity(stateDirectory);
+  const lock = lockStateDirectory(stateDirectory);
+  const docker = new DockerEngine(settings.dockerSocket, log);
+  const session = new NodeSession({ ...identity, address: settings.address ?? identity.address },
+    async () => (await docker.info().catch(() => undefined))?.swarmNodeId);
+  const core = new SessionCoreLink(session);
+  const spool = await openSpool(join(stateDirectory, 'spool'), log);
+  const sender = new LedgerSender({ spool, send: (batch) => core.usage(batch), log });
+  const ledger = new Ledger((entry) => { spool.append(entry); sender.wake(); }, log);
+  const containers = await Containers.open(join(stateDirectory, 'containers'), log);
+  const trees = await SecretFilesystem.attach({
+    ...descriptors, mountPoint: join(runDirectory, 'fs'), onEvent: (event) => ledger.observed([event]), log: { warn: (message) => log.warn(message) },
+    ...(settings.workerEntry === undefined ? {} : { workerEntry: settings.workerEntry }),
+    ...(settings.workerExecArgv === undefined ? {} : { workerExecArgv: settings.workerExecArgv }),
+  });
+  const mountRoot = join(runDirectory, 'ro');
+  const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
+  const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
+  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway: () => !watch.isConnected });
+  const lifecycle = new Lifecycle({ trees, containers, preparer, swarmLive, rotation, ledger, docker, log });
+  const reconcile = () => {
+    lifecycle.reconcile().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the running containers cannot be compared with Docker\'s now'));
+  };
+  // Tasks that started while the core was away have Docker's values; now theirs can follow.
+  const watch = new WatchFollower({ core, rotation, log, onConnected: reconcile });
+  lifecycle.recover();
+  const socket = await RuntimeSocket.listen({ path: join(runDirectory, 'agent.sock'), handler: (request) => lifecycle.request(request), log })
+    .catch(async (error: unknown) => {
+      await trees.detach();
+      throw error;
+    });
+  sender.start();
+  watch.start();
+  docker.follow({ onConnected: reconcile, onEvent: (event) => { void lifecycle.event(event); } });
+  log.info({ node: identity.name, core: session.address, served: trees.containers().length }, 'agent ready');
+  return {
+    async stop() {
+      await withDeadline(socket.close(), CLOSE_MS, () => new Error('requests are still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the runtime socket was closed early'));
+      await Promise.all([docker.stop(), watch.stop(), rotation.stop()]);
+      // Before the sender, so that the last reads are in the spool.
+      await trees.detach();
+      await sender.stop();
+      spool.close();
+      await containers.flush();
+      session.close();
+      lock.release();
+      log.info('agent stopped; the mount stays');
+    },
+  };
+}
+
+/** A damaged spool must not keep containers from their secrets: it is put aside, whole and loudly, for somebody to look at. */
+async function openSpool(directory: string, log: Logger): Promise<LedgerSpool> {
+  try {
+    return await LedgerSpool.open(directory, log);
+  } catch (error) {
+    if (!isPurserError(error, 'ERR_STATE_CORRUPT')) throw error;
+    const aside = `${directory}.damaged-${new Date().toISOString().replace(/[:.]/g, '-')}`;
+    await rename(directory, aside);
+    log.error({ err: error.message, movedTo: aside }, 'the usage spool is damaged and was moved aside; its entries are not reported');
+    return LedgerSpool.open(directory, log);
+  }
+}

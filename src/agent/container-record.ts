@@ -1,0 +1,48 @@
+// What the agent remembers of a container it serves: the workload and, per file, the reference, the target and the version
+// held. No values. Kept in memory, and in `<state>/containers/<id>.json` (0600) so that a successor can follow rotations;
+// the values themselves are in the filesystem's own log.
+
+import { z } from 'zod';
+import { workloadSchema } from '../wire/node-protocol.ts';
+
+const version = z.number().int().min(0);
+
+const fileSchema = z.strictObject({
+  /** Name in the container's tree, one path component; unique over both kinds. */
+  name: z.string().min(1).max(255),
+  /** `absent`: an optional reference whose secret does not exist, so there is no file. */
+  kind: z.enum(['versioned', 'bound', 'absent']),
+  /** Absolute path in the container. */
+  target: z.string().max(4096),
+  source: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('reference'), text: z.string().max(4096) }),
+    z.strictObject({ type: z.literal('swarm'), name: z.string().max(256) }),
+  ]),
+  /** The variable that names the file, when it was declared by one. */
+  variable: z.string().optional(),
+  path: z.string().max(4096),
+  field: z.string().max(1024).optional(),
+  version,
+  /** The reference names one version, so rotations pass it by. */
+  isPinned: z.boolean(),
+});
+
+/** A bind mount on the host that puts a live file over Docker's own secret file. */
+const overMountSchema = z.strictObject({ name: z.string().min(1).max(255), over: z.string().startsWith('/').max(4096) });
+
+export const containerRecordSchema = z.strictObject({
+  format: z.literal(1),
+  workload: workloadSchema,
+  dockerRoot: z.string().startsWith('/').optional(),
+  /** Milliseconds since the epoch at which the grant was made; older events of Docker are about an earlier run. */
+  grantedAt: z.number().int().min(0),
+  files: z.array(fileSchema),
+  overMounts: z.array(overMountSchema),
+});
+
+export type GrantedFile = Readonly<z.infer<typeof fileSchema>>;
+export type OverMount = Readonly<z.infer<typeof overMountSchema>>;
+export type ContainerRecord = Readonly<Omit<z.infer<typeof containerRecordSchema>, 'format' | 'files' | 'overMounts'>> & {
+  readonly files: readonly GrantedFile[];
+  readonly overMounts: readonly OverMount[];
+};

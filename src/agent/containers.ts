@@ -1,0 +1,105 @@
+// The containers this agent serves, in memory and on disk, with an index from secret path to the containers that hold it.
+// The memory decides; the disk follows in order per container and is for successors. A record that does not read is
+// reported and left alone: its container keeps its values but no longer follows rotations.
+
+import { mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
+import { messageOf } from '../lib/errors.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import { containerRecordSchema } from './container-record.ts';
+import type { ContainerRecord, GrantedFile } from './container-record.ts';
+
+export class Containers {
+  readonly #directory: string;
+  readonly #log: Logger;
+  readonly #records = new Map<string, ContainerRecord>();
+  readonly #holders = new Map<string, Set<string>>();
+  readonly #disk = new KeyedLock();
+  readonly #writes = new Set<Promise<void>>();
+
+  private constructor(directory: string, log: Logger) {
+    this.#directory = directory;
+    this.#log = log;
+  }
+
+  /** Reads the records below `directory` (created with mode 0700). */
+  static async open(directory: string, log: Logger): Promise<Containers> {
+    const containers = new Containers(directory, log);
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(directory)) {
+      if (!/^[0-9a-f]{64}\.json$/.test(name)) continue;
+      try {
+        const stored = await readJsonFile(join(directory, name), (value) => containerRecordSchema.parse(value));
+        if (stored !== undefined) containers.#index(stored);
+      } catch (error) {
+        log.error({ container: name.slice(0, 12), err: messageOf(error).split('\n')[0] }, 'the record of a container cannot be read; it no longer follows rotations');
+      }
+    }
+    return containers;
+  }
+
+  get(id: string): ContainerRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  all(): ContainerRecord[] {
+    return [...this.#records.values()];
+  }
+
+  /** Ids of the containers with a file from `path` that may move. */
+  holding(path: string): readonly string[] {
+    return [...this.#holders.get(path) ?? []];
+  }
+
+  /** Adds or replaces a record; the copy on disk follows. */
+  put(record: ContainerRecord): void {
+    this.#unindex(record.workload.id);
+    this.#index(record);
+    const text = `${JSON.stringify({ format: 1, ...record })}\n`;
+    this.#later(record.workload.id, () => writeFileAtomic(this.#file(record.workload.id), text, { mode: 0o600 }));
+  }
+
+  delete(id: string): void {
+    this.#unindex(id);
+    this.#records.delete(id);
+    this.#later(id, () => rm(this.#file(id), { force: true }));
+  }
+
+  /** Waits until the disk has everything. */
+  async flush(): Promise<void> {
+    while (this.#writes.size > 0) await Promise.all(this.#writes);
+  }
+
+  #index(record: ContainerRecord): void {
+    this.#records.set(record.workload.id, record);
+    for (const file of record.files.filter(isMovable)) {
+      const holders = this.#holders.get(file.path) ?? new Set();
+      this.#holders.set(file.path, holders.add(record.workload.id));
+    }
+  }
+
+  #unindex(id: string): void {
+    for (const { path } of this.#records.get(id)?.files ?? []) {
+      const holders = this.#holders.get(path);
+      if (holders?.delete(id) === true && holders.size === 0) this.#holders.delete(path);
+    }
+  }
+
+  #file(id: string): string {
+    return join(this.#directory, `${id}.json`);
+  }
+
+  #later(id: string, action: () => Promise<void>): void {
+    const write = this.#disk.run(id, action).catch((error: unknown) => {
+      this.#log.error({ container: id.slice(0, 12), err: messageOf(error) }, 'the record of a container could not be stored; a restarted agent would not follow its rotations');
+    }).finally(() => this.#writes.delete(write));
+    this.#writes.add(write);
+  }
+}
+
+/** True for a file that a rotation can change. */
+export function isMovable(file: GrantedFile): boolean {
+  return file.kind !== 'absent' && !file.isPinned;
+}

@@ -1,0 +1,258 @@
+// What a container declares, read from its labels and variables (DESIGN.md section 2): which secret file goes where, with
+// which owner and mode. Pure: no I/O, no core. Strict: an unknown `purser.*` label, a bad name or two files on one target
+// is an error that names the label, because a container that starts without a secret it asked for has failed open.
+
+import { posix } from 'node:path';
+import { PurserError, isPurserError } from '../lib/errors.ts';
+import { MAX_REFERENCES } from '../wire/node-protocol.ts';
+import { isReference, parseReference } from '../wire/reference.ts';
+import type { Reference } from '../wire/reference.ts';
+import { isTemplate, parseTemplate } from '../wire/template.ts';
+
+/** Where Docker, and therefore every image, expects secret files. */
+export const SECRETS_DIRECTORY = '/run/secrets';
+
+export type Variable = readonly [name: string, value: string];
+
+/** What the declarations are read from. */
+export interface ContainerSpec {
+  readonly labels: Readonly<Record<string, string>>;
+  /** The variables of config.json, those of the image included. */
+  readonly env: readonly Variable[];
+  /** The container's process user: the default owner of its files. */
+  readonly uid: number;
+  readonly gid: number;
+  /** Destinations of the mounts the container already has. */
+  readonly mountTargets: readonly string[];
+}
+
+export interface DeclaredFile {
+  readonly name: string;
+  /** Absolute path in the container. */
+  readonly target: string;
+  /** The reference as it was written, for the core. Its default may be a secret: messages use describeReference(). */
+  readonly text: string;
+  readonly reference: Reference;
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  /** Where it was declared, such as `label purser.file.db`. */
+  readonly origin: string;
+  /** The variable that must hold `target`, when the file was declared by one. */
+  readonly variable?: string;
+}
+
+const FILE_LABEL = 'purser.file.';
+const OPTIONS = ['path', 'uid', 'gid', 'mode'] as const;
+type Option = (typeof OPTIONS)[number];
+
+/** Labels of later versions: known, so the message can say that they are not misspelt. */
+const LATER_LABEL = /^purser\.(?:template\..+|on-rotate|env(?:\..+)?|identity)$/;
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+/** Kernel filesystems: a secret there would shadow the container's own view of the machine. */
+const FORBIDDEN_TREES = ['/proc', '/sys', '/dev'];
+/** 2^32 - 1 means "no user" to the kernel. */
+const MAX_ID = 0xffff_fffe;
+
+/**
+ * @returns the files that the labels and variables ask for, in the order declared
+ * @throws ERR_WORKLOAD_INVALID or ERR_REFERENCE_SYNTAX, naming the label or variable
+ */
+export function readDeclarations(spec: ContainerSpec): DeclaredFile[] {
+  const files = [...labelFiles(spec), ...variableFiles(spec)];
+  if (files.length > MAX_REFERENCES) {
+    throw new PurserError('ERR_WORKLOAD_INVALID', `${files.length} references are declared, the limit is ${MAX_REFERENCES}`,
+      { hint: 'name a whole secret as one JSON file instead of each of its fields' });
+  }
+  refuseConflicts(files, spec.mountTargets);
+  return files;
+}
+
+/** True when the file appears in the directory mounted on /run/secrets, false when it needs a mount of its own. */
+export function isInSecretsDirectory(target: string): boolean {
+  return posix.dirname(canonical(target)) === SECRETS_DIRECTORY;
+}
+
+function labelFiles(spec: ContainerSpec): DeclaredFile[] {
+  const options = new Map<string, Map<Option, string>>();
+  const references = new Map<string, string>();
+  for (const [label, value] of Object.entries(spec.labels)) {
+    if (!label.startsWith('purser.')) continue;
+    if (!label.startsWith(FILE_LABEL)) throw unknownLabel(label);
+    const { name, option } = splitFileLabel(label);
+    if (option === undefined) references.set(name, value);
+    else options.set(name, (options.get(name) ?? new Map<Option, string>()).set(option, value));
+  }
+  for (const [name, given] of options) {
+    if (!references.has(name)) {
+      const option = [...given.keys()][0] ?? '';
+      throw invalid(`label ${FILE_LABEL}${name}.${option}`, `there is no label ${FILE_LABEL}${name}`, `add -l ${FILE_LABEL}${name}=purser://…`);
+    }
+  }
+  return [...references].map(([name, text]) => labelFile(name, text, options.get(name) ?? new Map<Option, string>(), spec));
+}
+
+function labelFile(name: string, text: string, options: ReadonlyMap<Option, string>, spec: ContainerSpec): DeclaredFile {
+  const label = FILE_LABEL + name;
+  const origin = `label ${label}`;
+  const path = options.get('path');
+  const mode = options.get('mode');
+  return {
+    name, text, origin,
+    reference: referenceOf(text, origin),
+    target: path === undefined ? `${SECRETS_DIRECTORY}/${name}` : targetOf(path, `${origin}.path`),
+    uid: numericId(options.get('uid'), spec.uid, `${origin}.uid`),
+    gid: numericId(options.get('gid'), spec.gid, `${origin}.gid`),
+    mode: mode === undefined ? 0o400 : modeOf(mode, `${origin}.mode`),
+  };
+}
+
+/** A trailing `.path`, `.uid`, `.gid` or `.mode` is always an option, so a file cannot be called `tls.mode`. */
+function splitFileLabel(label: string): { name: string; option?: Option } {
+  const rest = label.slice(FILE_LABEL.length);
+  const option = OPTIONS.find((one) => rest.endsWith(`.${one}`));
+  const name = option === undefined ? rest : rest.slice(0, -option.length - 1);
+  requireName(name, `label ${label}`);
+  return option === undefined ? { name } : { name, option };
+}
+
+function variableFiles(spec: ContainerSpec): DeclaredFile[] {
+  const files = new Map<string, DeclaredFile>();
+  for (const [variable, text] of spec.env) {
+    const origin = `variable ${variable}`;
+    refuseTemplate(text, origin);
+    if (!isReference(text)) continue;
+    files.set(variable, variableFile(variable, text, origin, spec));
+  }
+  return [...files.values()];
+}
+
+function variableFile(variable: string, text: string, origin: string, spec: ContainerSpec): DeclaredFile {
+  if (!variable.endsWith('_FILE')) {
+    throw invalid(origin, 'a reference as the value of a variable is not supported by this version',
+      `use -e ${variable}_FILE=purser://…: it gets the path of a file with the value`);
+  }
+  const name = variable.slice(0, -'_FILE'.length);
+  requireName(name, origin);
+  return { name, text, origin, variable, reference: referenceOf(text, origin), target: `${SECRETS_DIRECTORY}/${name}`, uid: spec.uid, gid: spec.gid, mode: 0o400 };
+}
+
+/**
+ * The variables of a process that starts in a running container (docker exec, HEALTHCHECK) which must be rewritten, with
+ * their new values.
+ * @param known the value for a variable that the container declared at its start with this reference
+ * @throws ERR_WORKLOAD_INVALID, ERR_REFERENCE_SYNTAX
+ */
+export function execVariables(env: readonly Variable[], known: (variable: string, reference: Reference) => string | undefined): Map<string, string> {
+  const rewritten = new Map<string, string>();
+  for (const [variable, text] of env) {
+    refuseTemplate(text, `variable ${variable}`);
+    if (!isReference(text)) continue;
+    const target = known(variable, referenceOf(text, `variable ${variable}`));
+    if (target === undefined) {
+      throw invalid(`variable ${variable}`, 'only references that the container declared at its start can be used in exec',
+        variable.endsWith('_FILE') ? `start the container with -e ${variable}=purser://…` : `start the container with -e ${variable}_FILE=purser://…`);
+    }
+    rewritten.set(variable, target);
+  }
+  return rewritten;
+}
+
+function refuseTemplate(text: string, origin: string): void {
+  if (isReference(text) || !isTemplate(text)) return;
+  if (located(origin, () => parseTemplate(text)).every((part) => part.kind === 'literal')) return;
+  throw invalid(origin, 'a reference inside a longer value is not supported by this version',
+    'put the whole text into one secret, or read the part from a file declared with NAME_FILE');
+}
+
+function referenceOf(text: string, origin: string): Reference {
+  if (!isReference(text)) throw invalid(origin, 'the value is not a reference', 'write purser://<path>#<field>');
+  return located(origin, () => parseReference(text));
+}
+
+/** Runs a parser and puts the label or variable in front of what it says. */
+function located<T>(origin: string, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (!isPurserError(error)) throw error;
+    throw new PurserError(error.code, `${origin}: ${error.message}`, error.hint === undefined ? {} : { hint: error.hint });
+  }
+}
+
+function targetOf(path: string, origin: string): string {
+  const clean = path.startsWith('/') && path !== '/' && posix.normalize(path) === path && !path.endsWith('/')
+    && !/[\u0000-\u001f\u007f]/.test(path) && Buffer.byteLength(path) <= 4095 && path.split('/').every((part) => Buffer.byteLength(part) <= 255);
+  if (!clean) throw invalid(origin, 'the path is not absolute and normalised', 'write an absolute path without "..", "//" or a trailing slash');
+  const tree = FORBIDDEN_TREES.find((one) => isAtOrBelow(path, one));
+  if (tree !== undefined) throw invalid(origin, `a secret cannot be placed in ${tree}`, 'choose a path outside /proc, /sys and /dev');
+  if (path === SECRETS_DIRECTORY || (isAtOrBelow(path, SECRETS_DIRECTORY) && !isInSecretsDirectory(path))) {
+    throw invalid(origin, `only files directly in ${SECRETS_DIRECTORY} are possible`, `write ${SECRETS_DIRECTORY}/<name>, or a path elsewhere`);
+  }
+  if (isInSecretsDirectory(path)) requireName(posix.basename(path), origin);
+  return path;
+}
+
+function numericId(text: string | undefined, otherwise: number, origin: string): number {
+  if (text === undefined) return otherwise;
+  if (!/^(?:0|[1-9][0-9]{0,9})$/.test(text) || Number(text) > MAX_ID) throw invalid(origin, 'the value is not a numeric id', 'write a number, names are not looked up in the image');
+  return Number(text);
+}
+
+function modeOf(text: string, origin: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) throw invalid(origin, 'the value is not an octal mode', 'write three octal digits such as 0440; set-id bits are not possible');
+  return Number.parseInt(text, 8);
+}
+
+function requireName(name: string, origin: string): void {
+  if (!NAME.test(name)) {
+    throw invalid(origin, 'the file name is not valid', 'use letters, digits, "_", "-" and "." (not first), at most 128 characters');
+  }
+}
+
+function refuseConflicts(files: readonly DeclaredFile[], mountTargets: readonly string[]): void {
+  const taken = new Map<string, DeclaredFile>();
+  const mounts = new Set(mountTargets.map(canonical));
+  const needsDirectory = files.find((file) => isInSecretsDirectory(file.target));
+  for (const file of files) {
+    const target = canonical(file.target);
+    const other = taken.get(target);
+    if (other !== undefined) throw invalid(file.origin, `${file.target} is also the target of ${other.origin}`, 'give one of them another name or .path');
+    if (mounts.has(target)) throw invalid(file.origin, `the container has a mount of its own at ${file.target}`, 'remove that mount or choose another .path');
+    taken.set(target, file);
+  }
+  for (const file of files) {
+    const below = [...taken].find(([target]) => target !== canonical(file.target) && isAtOrBelow(target, canonical(file.target)));
+    if (below !== undefined) throw invalid(below[1].origin, `${below[1].target} lies below the file ${file.target}`, 'choose another .path');
+  }
+  if (needsDirectory !== undefined) refuseSecretsMounts(needsDirectory, mounts);
+}
+
+/** The directory on /run/secrets is read-only, so runc cannot create mount points deeper than the placeholders in it. */
+function refuseSecretsMounts(file: DeclaredFile, mounts: ReadonlySet<string>): void {
+  for (const mount of mounts) {
+    if (!isAtOrBelow(mount, SECRETS_DIRECTORY) || isInSecretsDirectory(mount)) continue;
+    throw invalid(file.origin, `the container has a mount of its own at ${mount}`,
+      mount === SECRETS_DIRECTORY ? `remove that mount, or give the file a .path outside ${SECRETS_DIRECTORY}` : `mount directly in ${SECRETS_DIRECTORY}, or give the file a .path elsewhere`);
+  }
+}
+
+function isAtOrBelow(path: string, tree: string): boolean {
+  return path === tree || path.startsWith(`${tree}/`);
+}
+
+/** /var/run is a link to /run in nearly every image; two mounts that meet there must not hide each other. */
+function canonical(path: string): string {
+  const clean = posix.normalize(path).replace(/(?<=.)\/$/, '');
+  return isAtOrBelow(clean, '/var/run') ? clean.slice('/var'.length) : clean;
+}
+
+function unknownLabel(label: string): PurserError {
+  return LATER_LABEL.test(label)
+    ? invalid(`label ${label}`, 'not supported by this version', `remove the label; files are declared with ${FILE_LABEL}<name>`)
+    : invalid(`label ${label}`, 'there is no such label', `labels are ${FILE_LABEL}<name> and, on it, .path, .uid, .gid, .mode`);
+}
+
+function invalid(origin: string, message: string, hint: string): PurserError {
+  return new PurserError('ERR_WORKLOAD_INVALID', `${origin}: ${message}`, { hint });
+}

@@ -1,0 +1,148 @@
+// What the agent hears and asks from the Docker Engine; the only file that speaks to it. Docker may be absent, restart or
+// hang: following it goes on by itself, and every question ends in bounded time. Never `inspect`: see container-facts.ts.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Readable } from 'node:stream';
+import Docker from 'dockerode';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { withDeadline } from '../lib/deadline.ts';
+import { PurserError, messageOf } from '../lib/errors.ts';
+import { workloadOf } from './container-facts.ts';
+import type { ContainerFacts } from './container-facts.ts';
+
+export interface ContainerEvent {
+  readonly action: 'start' | 'die' | 'destroy';
+  readonly id: string;
+  /** Milliseconds since the epoch, by Docker's clock, which is this machine's. */
+  readonly time: number;
+}
+
+export interface DockerListener {
+  onEvent(event: ContainerEvent): void;
+  /** Events flow from here on; what happened before must be found by asking. */
+  onConnected(): void;
+}
+
+const CALL_TIMEOUT_MS = 5000;
+const MAX_EVENT_BYTES = 1024 * 1024;
+const ID = /^[0-9a-f]{64}$/;
+
+const eventSchema = z.object({ Action: z.enum(['start', 'die', 'destroy']), Actor: z.object({ ID: z.string().regex(ID) }), timeNano: z.number() });
+
+export class DockerEngine {
+  readonly #socketPath: string;
+  readonly #log: Logger;
+  readonly #stop = new AbortController();
+  #loop: Promise<void> | undefined;
+
+  constructor(socketPath: string, log: Logger) {
+    this.#socketPath = socketPath;
+    this.#log = log;
+  }
+
+  /** Follows the events until stop(); reconnects by itself. */
+  follow(listener: DockerListener): void {
+    this.#loop ??= this.#run(listener);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+  }
+
+  /** Ids of the containers that run now. @throws ERR_DOCKER_UNAVAILABLE */
+  async runningIds(): Promise<string[]> {
+    const list = await this.#ask((docker) => docker.listContainers());
+    return list.map(({ Id }) => Id);
+  }
+
+  /** A container as the list knows it, for when Docker's own record cannot be read. @throws ERR_DOCKER_UNAVAILABLE */
+  async listed(id: string): Promise<Pick<ContainerFacts, 'workload' | 'labels'> | undefined> {
+    const [found] = await this.#ask((docker) => docker.listContainers({ all: true, filters: { id: [id] } }));
+    if (found?.Id !== id) return undefined;
+    return { labels: found.Labels, workload: workloadOf({ id, name: found.Names[0] ?? '', image: found.Image, imageId: found.ImageID, labels: found.Labels }) };
+  }
+
+  /** Docker's data root, and this machine's id in the Swarm if it is in one. @throws ERR_DOCKER_UNAVAILABLE */
+  async info(): Promise<{ dockerRoot: string | undefined; swarmNodeId: string | undefined }> {
+    const info = await this.#ask((docker) => docker.info() as Promise<{ DockerRootDir?: unknown; Swarm?: { NodeID?: unknown } }>);
+    const [root, node] = [info.DockerRootDir, info.Swarm?.NodeID];
+    return {
+      dockerRoot: typeof root === 'string' && root.startsWith('/') ? root : undefined,
+      swarmNodeId: typeof node === 'string' && /^[a-z0-9]{1,64}$/.test(node) ? node : undefined,
+    };
+  }
+
+  async #ask<T>(question: (docker: Docker) => Promise<T>): Promise<T> {
+    try {
+      const docker = new Docker({ socketPath: this.#socketPath, timeout: CALL_TIMEOUT_MS });
+      return await withDeadline(question(docker), CALL_TIMEOUT_MS, () => new Error(`no answer within ${CALL_TIMEOUT_MS / 1000} s`));
+    } catch (error) {
+      throw new PurserError('ERR_DOCKER_UNAVAILABLE', `the Docker Engine at ${this.#socketPath} does not answer: ${reasonOf(error)}`,
+        { hint: 'start Docker, or name its socket with --docker-socket', cause: error });
+    }
+  }
+
+  async #run(listener: DockerListener): Promise<void> {
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted;) {
+      try {
+        await this.#stream(listener, () => { failures = 0; });
+        if (!signal.aborted) this.#log.warn('the event stream of Docker ended');
+      } catch (error) {
+        if (failures === 0 && !signal.aborted) this.#log.warn({ reason: reasonOf(error) }, 'Docker cannot be followed; the agent serves on and keeps trying');
+      }
+      const wait = Math.min(5000, 200 * 2 ** Math.min(failures++, 8));
+      await sleep(wait, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #stream(listener: DockerListener, onOpen: () => void): Promise<void> {
+    const docker = new Docker({ socketPath: this.#socketPath });
+    const options = { filters: { type: ['container'], event: ['start', 'die', 'destroy'] } } satisfies Docker.GetEventsOptions;
+    const stream = await withDeadline(docker.getEvents(options) as Promise<Readable>, CALL_TIMEOUT_MS, () => new Error('no answer'));
+    const end = () => { stream.destroy(); };
+    this.#stop.signal.addEventListener('abort', end, { once: true });
+    if (this.#stop.signal.aborted) end();
+    onOpen();
+    this.#log.info('following Docker');
+    listener.onConnected();
+    try {
+      for await (const line of lines(stream)) {
+        const event = parseEvent(line);
+        if (event !== undefined) listener.onEvent(event);
+      }
+    } finally {
+      this.#stop.signal.removeEventListener('abort', end);
+      stream.destroy();
+    }
+  }
+}
+
+function parseEvent(line: string): ContainerEvent | undefined {
+  try {
+    const { Action, Actor, timeNano } = eventSchema.parse(JSON.parse(line));
+    return { action: Action, id: Actor.ID, time: Math.floor(timeNano / 1e6) };
+  } catch {
+    // Other events may come in spite of the filter (`exec_start: …` counts as start in old engines).
+    return undefined;
+  }
+}
+
+async function* lines(stream: Readable): AsyncGenerator<string> {
+  let rest = '';
+  stream.setEncoding('utf8');
+  for await (const chunk of stream as AsyncIterable<string>) {
+    const parts = (rest + chunk).split('\n');
+    rest = parts.pop() ?? '';
+    if (rest.length > MAX_EVENT_BYTES) throw new Error('an event is too long');
+    yield* parts.filter((part) => part !== '');
+  }
+}
+
+function reasonOf(error: unknown): string {
+  const code = (error as NodeJS.ErrnoException).code;
+  if (code === 'ENOENT' || code === 'ECONNREFUSED') return 'nobody listens there';
+  return code ?? messageOf(error);
+}

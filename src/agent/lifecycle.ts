@@ -1,0 +1,165 @@
+// The life of every container this agent serves: what the runtime says (create, exec, deleted), what Docker says (start,
+// die, destroy), and what is found when the agent or Docker comes back. One thing at a time per container; the end of a
+// container may be told twice, early or not at all, and always comes to the same.
+
+import type { Logger } from 'pino';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import { messageOf } from '../lib/errors.ts';
+import { describeReference } from '../wire/reference.ts';
+import type { ShimRequest } from '../wire/shim-protocol.ts';
+import { ProcessFile } from './bundle.ts';
+import { readContainerFacts } from './container-facts.ts';
+import type { ContainerRecord } from './container-record.ts';
+import type { Containers } from './containers.ts';
+import { execVariables } from './declarations.ts';
+import type { ContainerEvent, DockerEngine } from './docker.ts';
+import type { Ledger, ReleaseReason } from './ledger.ts';
+import { refusal } from './prepare.ts';
+import type { Preparer, SecretTrees } from './prepare.ts';
+import type { Rotation } from './rotation.ts';
+import type { SwarmLive } from './swarm-live.ts';
+
+export interface LifecycleOptions {
+  readonly trees: SecretTrees & { containers(): readonly { readonly id: string }[] };
+  readonly containers: Containers;
+  readonly preparer: Pick<Preparer, 'prepare'>;
+  readonly swarmLive: Pick<SwarmLive, 'attach' | 'mount' | 'detach'>;
+  readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
+  readonly ledger: Pick<Ledger, 'granted' | 'released' | 'know'>;
+  readonly docker: Pick<DockerEngine, 'runningIds' | 'info'>;
+  readonly log: Logger;
+  /** Milliseconds after its grant in which a container may not be running yet. */
+  readonly startGraceMs?: number;
+}
+
+const START_GRACE_MS = 60_000;
+
+export class Lifecycle {
+  readonly #options: LifecycleOptions;
+  readonly #lock = new KeyedLock();
+  readonly #startGraceMs: number;
+  #dockerRoot: string | undefined;
+
+  constructor(options: LifecycleOptions) {
+    this.#options = options;
+    this.#startGraceMs = options.startGraceMs ?? START_GRACE_MS;
+  }
+
+  /** Answers the runtime. @throws the reason of a refusal */
+  async request(request: ShimRequest): Promise<void> {
+    await this.#lock.run(request.id, async () => {
+      switch (request.verb) {
+        case 'create':
+          // A run whose end nobody told.
+          await this.#release(request.id, 'exited');
+          return this.#options.preparer.prepare(request.id, request.bundle);
+        case 'exec':
+          return this.#exec(request.id, request.process);
+        case 'deleted': {
+          const record = this.#options.containers.get(request.id);
+          return this.#release(request.id, record !== undefined && await hasStarted(record) ? 'exited' : 'start-failed');
+        }
+      }
+    });
+  }
+
+  /** Takes an event of Docker. Never throws. */
+  async event({ action, id, time }: ContainerEvent): Promise<void> {
+    await this.#lock.run(id, async () => {
+      if (action === 'start') return this.#started(id);
+      const record = this.#options.containers.get(id);
+      // The container was started again before the event of its last end arrived.
+      if (record !== undefined && time < record.grantedAt) return;
+      await this.#release(id, action === 'die' ? 'exited' : 'removed');
+    }).catch((error: unknown) => {
+      this.#options.log.error({ container: id.slice(0, 12), action, err: messageOf(error) }, 'an event of Docker could not be followed');
+    });
+  }
+
+  /** Compares what is served with what runs: releases what ended unseen, takes up Swarm tasks that started unseen. */
+  async reconcile(): Promise<void> {
+    const running = new Set(await this.#options.docker.runningIds());
+    for (const id of this.#servedIds()) {
+      const record = this.#options.containers.get(id);
+      const isStarting = record !== undefined && Date.now() - record.grantedAt < this.#startGraceMs;
+      if (!running.has(id) && !isStarting) await this.#lock.run(id, () => this.#release(id, 'lost'));
+    }
+    for (const id of running) await this.event({ action: 'start', id, time: Date.now() });
+  }
+
+  /** Names to the ledger what a predecessor granted, and reports what cannot be followed any more. */
+  recover(): void {
+    for (const record of this.#options.containers.all()) this.#options.ledger.know(record);
+    for (const { id } of this.#options.trees.containers()) {
+      if (this.#options.containers.get(id) === undefined) this.#options.log.error({ container: id.slice(0, 12) }, 'a container is served without a record; it keeps its values but follows no rotation until it is restarted');
+    }
+  }
+
+  #servedIds(): Set<string> {
+    return new Set([...this.#options.trees.containers().map(({ id }) => id), ...this.#options.containers.all().map(({ workload }) => workload.id)]);
+  }
+
+  async #release(id: string, reason: ReleaseReason): Promise<void> {
+    const { containers, trees, swarmLive, ledger, log } = this.#options;
+    const record = containers.get(id);
+    const isServed = record !== undefined || trees.containers().some((tree) => tree.id === id);
+    if (!isServed) return;
+    if (record !== undefined) await swarmLive.detach(record);
+    await trees.remove(id);
+    containers.delete(id);
+    ledger.released(id, reason);
+    log.info({ container: record?.workload.name, id: id.slice(0, 12), reason }, 'container released');
+  }
+
+  async #exec(id: string, path: string): Promise<void> {
+    const record = this.#options.containers.get(id);
+    try {
+      const file = await ProcessFile.load(path);
+      const variables = execVariables(file.env.entries(), (variable, reference) => {
+        const held = record?.files.find((one) => one.variable === variable && one.source.type === 'reference' && one.source.text === describeReference(reference));
+        return held?.kind === 'absent' ? '' : held?.target;
+      });
+      if (variables.size === 0) return;
+      for (const [name, value] of variables) file.env.set(name, value);
+      await file.save();
+    } catch (error) {
+      throw refusal(id, record?.workload.name, error);
+    }
+  }
+
+  /** A container runs. If it has Swarm secrets and did not come through the runtime, they are made live now. */
+  async #started(id: string): Promise<void> {
+    const { containers, swarmLive, rotation, ledger, log } = this.#options;
+    const known = containers.get(id);
+    if (known !== undefined && known.overMounts.length === 0) return;
+    const dockerRoot = known?.dockerRoot ?? await this.#root();
+    if (dockerRoot === undefined) return;
+    const facts = await readContainerFacts(dockerRoot, id);
+    if (!facts.isRunning || facts.pid === 0) return;
+    if (known !== undefined) return swarmLive.mount(known, facts.pid);
+    if (facts.swarmSecrets.length === 0) return;
+    const { epoch } = rotation;
+    const record = await swarmLive.attach(facts, dockerRoot);
+    if (record === undefined) return;
+    containers.put(record);
+    ledger.granted(record);
+    rotation.admitted(record, epoch);
+    log.info({ container: record.workload.name, id: id.slice(0, 12), secrets: record.files.length }, 'Swarm secrets of a running task are live');
+  }
+
+  async #root(): Promise<string | undefined> {
+    this.#dockerRoot ??= (await this.#options.docker.info().catch(() => undefined))?.dockerRoot;
+    return this.#dockerRoot;
+  }
+}
+
+/** Docker notes the start in its record before it looks at the exit, so this tells a run that ended from one that never began. */
+async function hasStarted(record: ContainerRecord): Promise<boolean> {
+  if (record.dockerRoot === undefined) return true;
+  try {
+    const { isRunning, startedAt } = await readContainerFacts(record.dockerRoot, record.workload.id);
+    return isRunning || startedAt >= record.grantedAt;
+  } catch {
+    return true;
+  }
+}

@@ -1,0 +1,43 @@
+// `purser agent`: gets the descriptors from the launcher, runs until SIGTERM or SIGINT, and resolves with the exit code.
+
+import { createLog } from '../lib/log.ts';
+import { startAgent } from './agent.ts';
+import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
+import { inheritedDescriptors, launch } from './launcher.ts';
+
+/** The command's options, as the command line gives them. */
+export interface AgentOptions {
+  /** Identity, container records and ledger spool. Default /var/lib/purser/agent. */
+  readonly stateDir?: string;
+  /** Sockets and mounts. Default /run/purser, which is also where purser-runtime looks. */
+  readonly runDir?: string;
+  readonly dockerSocket?: string;
+  /** Overrides the address of the core. */
+  readonly address?: string;
+  readonly logLevel?: string;
+}
+
+/**
+ * Runs the agent; without descriptors it starts itself again through purser-runtime.
+ * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_FUSE_*, ERR_CONFIG_INVALID
+ */
+export async function runAgent(options: AgentOptions = {}): Promise<number> {
+  const { stateDir = DEFAULT_STATE_DIRECTORY, runDir = '/run/purser', dockerSocket = '/run/docker.sock', address, logLevel } = options;
+  const log = createLog('agent', logLevel);
+  const descriptors = inheritedDescriptors();
+  if (descriptors === undefined) {
+    // Said before anything is mounted.
+    await requireIdentity(stateDir);
+    return launch(runDir);
+  }
+  // Heard from the beginning: a stop during the start must not end in the middle of it.
+  const stopped = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
+  });
+  // Node would open a debugger port on this one, and with it the memory.
+  process.on('SIGUSR1', () => undefined);
+  const agent = await startAgent({ stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address }, descriptors, log);
+  log.info({ signal: await stopped }, 'agent stopping');
+  await agent.stop();
+  return 0;
+}

@@ -1,0 +1,111 @@
+// Where each resolved file of a container goes: the directory mounted on /run/secrets, a single-file mount elsewhere, or in
+// place of Docker's own mount of a Swarm secret. Pure: from declarations and results to the tree, the mounts, the variables
+// and the record.
+
+import { posix } from 'node:path';
+import { PurserError } from '../lib/errors.ts';
+import { describeReference } from '../wire/reference.ts';
+import type { ResolveResult } from '../wire/node-protocol.ts';
+import { hostId } from './bundle.ts';
+import type { IdMapping } from './bundle.ts';
+import type { GrantedFile } from './container-record.ts';
+import { SECRETS_DIRECTORY, isInSecretsDirectory } from './declarations.ts';
+import type { DeclaredFile } from './declarations.ts';
+import type { SwarmSecretReference } from './container-facts.ts';
+import type { SecretFile } from './fuse/plan.ts';
+import { bytesOfValue } from '../lib/secret-bytes.ts';
+
+/** A result that gives bytes or says that there are none; errors and foreign secrets are dealt with before. */
+export type Delivery = Extract<ResolveResult, { outcome: 'value' | 'default' | 'absent' }>;
+
+export interface ContainerWish {
+  readonly declared: readonly { readonly file: DeclaredFile; readonly result: Delivery }[];
+  readonly swarm: readonly { readonly secret: SwarmSecretReference; readonly result: Delivery }[];
+  /** The container's own mounts directly in /run/secrets, Docker's mounts of Swarm secrets included. */
+  readonly mountsBelow: readonly { readonly destination: string; readonly isDirectory: boolean }[];
+  readonly uidMappings: readonly IdMapping[];
+  readonly gidMappings: readonly IdMapping[];
+}
+
+export interface Placement {
+  /** What the container's tree holds. */
+  readonly files: readonly SecretFile[];
+  /** New mounts: destination → path below the container's tree. */
+  readonly mounts: ReadonlyMap<string, string>;
+  /** Docker's mounts that get another source: destination → path below the container's tree. */
+  readonly swaps: ReadonlyMap<string, string>;
+  readonly variables: ReadonlyMap<string, string>;
+  readonly granted: readonly GrantedFile[];
+}
+
+/** Not possible in a declared name, so that a name says which kind it is. */
+const BOUND_MARK = '@';
+
+/** @throws ERR_WORKLOAD_INVALID when an owner is not mapped or a mount cannot be kept */
+export function placeFiles(wish: ContainerWish): Placement {
+  const files: SecretFile[] = [];
+  const mounts = new Map<string, string>();
+  const variables = new Map<string, string>();
+  const granted: GrantedFile[] = [];
+  for (const { file, result } of wish.declared) {
+    const isInDirectory = isInSecretsDirectory(file.target);
+    const name = isInDirectory ? posix.basename(file.target) : BOUND_MARK + file.name;
+    // An image takes an empty NAME_FILE for "not given", and a path that does not exist for an error.
+    if (file.variable !== undefined) variables.set(file.variable, result.outcome === 'absent' ? '' : file.target);
+    granted.push({
+      name, kind: result.outcome === 'absent' ? 'absent' : isInDirectory ? 'versioned' : 'bound', target: file.target,
+      // Without its default, which may be a secret and only counts at the start.
+      source: { type: 'reference', text: describeReference(file.reference) },
+      ...(file.variable === undefined ? {} : { variable: file.variable }), ...heldOf(result), isPinned: file.reference.version !== undefined,
+    });
+    if (result.outcome === 'absent') continue;
+    files.push(secretFile(name, isInDirectory ? 'versioned' : 'bound', file, result, file.origin, wish));
+    if (!isInDirectory) mounts.set(file.target, `bound/${name}`);
+  }
+  const swaps = placeSwarm(wish, files, granted);
+  if (files.some((file) => file.kind === 'versioned')) {
+    mounts.set(SECRETS_DIRECTORY, 'files');
+    files.push(...wish.mountsBelow.map(placeholder));
+  }
+  return { files, mounts, swaps, variables, granted };
+}
+
+/** The files of Swarm secrets, and the name of each in the container's tree. */
+export function placeSwarm(wish: Pick<ContainerWish, 'swarm' | 'uidMappings' | 'gidMappings'>, files: SecretFile[], granted: GrantedFile[]): Map<string, string> {
+  const places = new Map<string, string>();
+  for (const [index, { secret, result }] of wish.swarm.entries()) {
+    // Docker's own file serves on when the core knows of no value to follow.
+    if (result.outcome === 'absent') continue;
+    const name = `${BOUND_MARK}swarm-${index}`;
+    files.push(secretFile(name, 'bound', secret, result, `secret ${secret.secretName}`, wish));
+    granted.push({ name, kind: 'bound', target: secret.target, source: { type: 'swarm', name: secret.secretName }, ...heldOf(result), isPinned: false });
+    places.set(secret.target, `bound/${name}`);
+  }
+  return places;
+}
+
+function heldOf(result: Delivery): { path: string; field?: string; version: number } {
+  return { path: result.path, version: result.version, ...(result.field === undefined ? {} : { field: result.field }) };
+}
+
+function secretFile(
+  name: string, kind: 'versioned' | 'bound', owner: { readonly uid: number; readonly gid: number; readonly mode: number },
+  result: Exclude<Delivery, { outcome: 'absent' }>, origin: string, mappings: Pick<ContainerWish, 'uidMappings' | 'gidMappings'>,
+): SecretFile {
+  // The filesystem is mounted outside the container's user namespace, so its owners are ids of the host.
+  const uid = hostId(mappings.uidMappings, owner.uid);
+  const gid = hostId(mappings.gidMappings, owner.gid);
+  if (uid === undefined || gid === undefined) {
+    throw new PurserError('ERR_WORKLOAD_INVALID', `${origin}: the user namespace of the container has no user ${owner.uid} or no group ${owner.gid}`, { hint: 'choose an owner that is mapped, see /etc/subuid' });
+  }
+  return { name, kind, uid, gid, mode: owner.mode, version: result.version, content: bytesOfValue(result.value) };
+}
+
+/** Something for runc to mount on: it cannot create mount points in a read-only directory. */
+function placeholder(mount: { readonly destination: string; readonly isDirectory: boolean }): SecretFile {
+  if (mount.isDirectory) {
+    throw new PurserError('ERR_WORKLOAD_INVALID', `the container mounts a directory at ${mount.destination}, where its secret files are`,
+      { hint: `mount it outside ${SECRETS_DIRECTORY}, or give the secret files a .path elsewhere` });
+  }
+  return { name: posix.basename(mount.destination), kind: 'placeholder', uid: 0, gid: 0, mode: 0, version: 0, content: new Uint8Array(0) };
+}

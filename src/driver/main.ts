@@ -1,0 +1,68 @@
+// `purser driver`: serves Docker's secret provider protocol on a plugin socket (0600) with the identity of a node that
+// joined with a driver token, and asks the core for each secret. Runs beside an agent; both log in for themselves.
+
+import { createServer } from 'node:http';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { createLog } from '../lib/log.ts';
+import { messageOf } from '../lib/errors.ts';
+import { listenOnSocket } from '../lib/unix-socket.ts';
+import { protocolError } from '../client/response.ts';
+import { swarmSecretResponseSchema } from '../wire/node-protocol.ts';
+import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
+import { NodeSession } from '../client/node/session.ts';
+import { bytesOfValue } from '../lib/secret-bytes.ts';
+import { secretProvider } from './secret-provider.ts';
+import type { SecretSource } from './secret-provider.ts';
+
+/** The command's options, as the command line gives them. */
+export interface DriverOptions {
+  readonly stateDir?: string;
+  /** Default /run/docker/plugins/purser.sock; the file name without `.sock` is the driver's name in Docker. */
+  readonly socket?: string;
+  /** Overrides the address of the core. */
+  readonly address?: string;
+  readonly logLevel?: string;
+}
+
+/** Below the 5 s after which the answer is an error anyway. */
+const ASK_MS = 4500;
+
+/**
+ * Runs the driver until SIGTERM or SIGINT.
+ * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_CONFIG_INVALID
+ */
+export async function runDriver(options: DriverOptions = {}): Promise<number> {
+  const { stateDir = DEFAULT_STATE_DIRECTORY, socket = '/run/docker/plugins/purser.sock', address, logLevel } = options;
+  const log = createLog('driver', logLevel);
+  const identity = await requireIdentity(stateDir);
+  const session = new NodeSession({ ...identity, address: address ?? identity.address });
+  const server = createServer({ requireHostHeader: false }, secretProvider(swarmSecrets(session), log));
+  const stopped = new Promise<NodeJS.Signals>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
+  });
+  process.on('SIGUSR1', () => undefined);
+  await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
+  await listenOnSocket(server, socket);
+  log.info({ socket, core: session.address }, 'driver ready');
+  // A first login now, so that the first task does not wait for it.
+  session.ready().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the core does not take the login yet'));
+  log.info({ signal: await stopped }, 'driver stopping');
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+    setTimeout(() => server.closeAllConnections(), 5000).unref();
+  });
+  session.close();
+  return 0;
+}
+
+/** Asks the core (PROTOCOL.md 1.6). */
+export function swarmSecrets(session: NodeSession): SecretSource {
+  return async (request) => {
+    const data = await session.call((client) => client.write('node/swarm-secret', request, { timeoutMs: ASK_MS, isRepeatable: true }));
+    const parsed = swarmSecretResponseSchema.safeParse(data);
+    if (!parsed.success) throw protocolError('an answer that is no secret');
+    return { value: bytesOfValue(parsed.data.value), version: parsed.data.version, path: parsed.data.path };
+  };
+}

@@ -1,0 +1,112 @@
+// Docker's `docker.secretprovider/1.0` protocol as an Express application: what swarmkit sends and expects back
+// (swarmkit manager/drivers/provider.go). Every answer has DoNotReuse, because without it swarmkit starts a task with a
+// stale value when this driver refuses one. Docker throws the reason of a refusal away, so it is logged here.
+
+import express from 'express';
+import type { Express, Request, Response } from 'express';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { withDeadline } from '../lib/deadline.ts';
+import { PurserError, isPurserError } from '../lib/errors.ts';
+import { swarmSecretRequestSchema } from '../wire/node-protocol.ts';
+import type { SwarmSecretRequest } from '../wire/node-protocol.ts';
+
+/** The bytes of a secret and the version they are. */
+export interface SwarmSecret {
+  readonly value: Uint8Array;
+  readonly version: number;
+  readonly path: string;
+}
+
+export type SecretSource = (request: SwarmSecretRequest) => Promise<SwarmSecret>;
+
+/** Docker's dispatcher calls serially and waits: a driver that hangs stops the Swarm's control plane. */
+const ANSWER_TIMEOUT_MS = 5000;
+const MAX_BODY_BYTES = 1024 * 1024;
+/** swarmkit api/validation/secrets.go: valid lengths are 1 to 511,999 bytes. */
+const MAX_SECRET_BYTES = 500 * 1024 - 1;
+
+const labels = z.record(z.string(), z.string()).nullish();
+const getSecretSchema = z.object({
+  SecretName: z.string(), SecretLabels: labels,
+  ServiceID: z.string().optional(), ServiceName: z.string().optional(), ServiceLabels: labels,
+  TaskID: z.string().optional(), TaskName: z.string().optional(), TaskImage: z.string().optional(), NodeID: z.string().optional(),
+});
+
+/**
+ * @param source asks the core; what it throws becomes `Err`
+ * @param timeoutMs bound of one answer, in milliseconds
+ */
+export function secretProvider(source: SecretSource, log: Logger, timeoutMs = ANSWER_TIMEOUT_MS): Express {
+  const application = express();
+  application.disable('x-powered-by').disable('etag');
+  // Docker sends JSON without a content type.
+  application.use(express.text({ type: () => true, limit: MAX_BODY_BYTES, defaultCharset: 'utf-8' }));
+  application.post('/Plugin.Activate', (_request, response) => answer(response, { Implements: ['secretprovider'] }));
+  application.post('/SecretProvider.GetSecret', async (request: Request, response: Response) => {
+    answer(response, await getSecret(request.body as unknown, source, log, timeoutMs));
+  });
+  application.use((_request, response) => answer(response, { Err: 'there is no such call' }, 404));
+  application.use((error: unknown, _request: Request, response: Response, next: express.NextFunction) => {
+    if (response.headersSent) return next(error);
+    // body-parser's errors carry an HTTP status; their text may quote the body.
+    const status = (error as { status?: unknown }).status;
+    log.warn({ status }, 'a request of the driver socket was not valid');
+    answer(response, { Err: 'the request is not valid', DoNotReuse: true }, typeof status === 'number' ? status : 500);
+  });
+  return application;
+}
+
+async function getSecret(body: unknown, source: SecretSource, log: Logger, timeoutMs: number): Promise<object> {
+  const started = performance.now();
+  let request: SwarmSecretRequest | undefined;
+  try {
+    request = readRequest(body);
+    const secret = await withDeadline(source(request), timeoutMs, () =>
+      new PurserError('ERR_CLIENT_UNREACHABLE', `the core did not answer within ${timeoutMs / 1000} s`));
+    requireDeliverable(secret.value);
+    log.info({ ...about(request), path: secret.path, version: secret.version, ms: Math.round(performance.now() - started) }, 'secret given to a task');
+    return { Value: Buffer.from(secret.value).toString('base64'), DoNotReuse: true };
+  } catch (error) {
+    const reason = isPurserError(error) ? error.message : 'the driver failed';
+    log.error({ ...about(request), code: isPurserError(error) ? error.code : undefined, reason, hint: isPurserError(error) ? error.hint : undefined }, 'secret refused');
+    return { Err: `purser: ${reason}`, DoNotReuse: true };
+  }
+}
+
+/** @throws ERR_REQUEST_INVALID */
+function readRequest(body: unknown): SwarmSecretRequest {
+  let value: unknown;
+  try {
+    value = JSON.parse(typeof body === 'string' ? body : '');
+  } catch {
+    throw new PurserError('ERR_REQUEST_INVALID', 'the request of Docker is not JSON');
+  }
+  const docker = getSecretSchema.safeParse(value);
+  if (!docker.success) throw new PurserError('ERR_REQUEST_INVALID', 'the request of Docker is not a GetSecret request');
+  const { data } = docker;
+  const request = swarmSecretRequestSchema.safeParse({
+    secret_name: data.SecretName, secret_labels: data.SecretLabels ?? {},
+    service_id: data.ServiceID, service_name: data.ServiceName, service_labels: data.ServiceLabels ?? {},
+    task_id: data.TaskID, task_name: data.TaskName, task_image: data.TaskImage, node_id: data.NodeID,
+  });
+  if (!request.success) {
+    throw new PurserError('ERR_REQUEST_INVALID', 'the request of Docker names no task or node, or is too large', { hint: 'use a Docker engine of 18.09 or newer' });
+  }
+  // zod keeps keys that are present and undefined; JSON drops them on the way to the core.
+  return request.data;
+}
+
+function requireDeliverable(value: Uint8Array): void {
+  if (value.length >= 1 && value.length <= MAX_SECRET_BYTES) return;
+  throw new PurserError('ERR_REQUEST_INVALID', `the value has ${value.length} bytes, Swarm takes 1 to ${MAX_SECRET_BYTES}`,
+    { hint: 'name one field of the secret, or deliver it with the label purser.file.<name>' });
+}
+
+function about(request: SwarmSecretRequest | undefined): object {
+  return request === undefined ? {} : { secret: request.secret_name, service: request.service_name, task: request.task_id, node: request.node_id };
+}
+
+function answer(response: Response, body: object, status = 200): void {
+  response.status(status).set('Content-Type', 'application/vnd.docker.plugins.v1.2+json').send(JSON.stringify(body));
+}
