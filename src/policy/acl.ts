@@ -3,7 +3,7 @@
 
 import { PurserError } from '../lib/errors.ts';
 import type { JsonObject } from '../lib/json.ts';
-import { mergeRules } from './merge.ts';
+import { mergeRules, policiesGranting } from './merge.ts';
 import type { MergedRule } from './merge.ts';
 import { parametersAllowed } from './parameters.ts';
 import { compareSpecificity } from './path-pattern.ts';
@@ -46,8 +46,8 @@ const ROOT_ACL: Acl = { check: () => ROOT_DECISION, capabilities: () => ['root']
 /** @throws ERR_POLICY_SYNTAX when root comes with other policies, or a policy only bears its name */
 export function compileAcl(policies: readonly Policy[]): Acl {
   if (!policies.some((policy) => policy.name === ROOT_POLICY.name)) return new RuleAcl(mergeRules(policies));
-  if (policies.length !== 1) throw new PurserError('ERR_POLICY_SYNTAX', 'other policies present along with root');
-  if (policies[0] !== ROOT_POLICY) throw new PurserError('ERR_POLICY_SYNTAX', 'a stored policy must not be named root');
+  if (policies.length !== 1) throw new PurserError('ERR_POLICY_SYNTAX', 'other policies present along with root', { hint: 'root needs no other policy: leave one or the other out' });
+  if (policies[0] !== ROOT_POLICY) throw new PurserError('ERR_POLICY_SYNTAX', 'a stored policy must not be named root', { hint: 'rename it' });
   return ROOT_ACL;
 }
 
@@ -70,7 +70,7 @@ class RuleAcl implements Acl {
       && (hasSudo || request.isSudoPath !== true)
       && wrappingAllowed(rule, request.wrapTtlSeconds)
       && (operation === 'list' || operation === 'delete' || parametersAllowed(rule, request.data ?? {}));
-    return { allowed, hasSudo, isRoot: false, grantingPolicies: allowed ? rule.grantedBy.get(operation) ?? [] : [] };
+    return { allowed, hasSudo, isRoot: false, grantingPolicies: allowed ? policiesGranting(rule, operation) : [] };
   }
 
   capabilities(path: string): string[] {

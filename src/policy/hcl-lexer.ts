@@ -11,9 +11,9 @@ export type Token =
 
 export type Notation = 'hcl' | 'json';
 
-/** @throws always: ERR_POLICY_SYNTAX with Vault's prefix */
-export function policyError(message: string, hint?: string): PurserError {
-  return new PurserError('ERR_POLICY_SYNTAX', `failed to parse policy: ${message}`, hint === undefined ? {} : { hint });
+/** The error of everything in this folder that reads text, with Vault's prefix. */
+export function policyError(message: string, hint = 'a stanza looks like path "secret/data/app/*" { capabilities = ["read"] }'): PurserError {
+  return new PurserError('ERR_POLICY_SYNTAX', `failed to parse policy: ${message}`, { hint });
 }
 
 const IDENTIFIER = /[\p{L}_][\p{L}\p{N}_.-]*/uy;

@@ -5,48 +5,45 @@ import type { JsonValue } from '../lib/json.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { Capability, ParameterRules, PathRule, Permissions, Policy } from './policy.ts';
 
+interface Source { readonly rule: PathRule; readonly policyName: string }
+
 export interface MergedRule extends Permissions {
   readonly pattern: PathPattern;
-  /** Capability → names of the policies that give it, in the order given. */
-  readonly grantedBy: ReadonlyMap<Capability, readonly string[]>;
+  readonly sources: readonly Source[];
 }
 
 /** One rule for each distinct path. */
 export function mergeRules(policies: readonly Policy[]): MergedRule[] {
-  const byPath = new Map<string, { readonly rules: PathRule[]; readonly names: string[] }>();
-  for (const policy of policies) {
-    for (const rule of policy.rules) {
-      const entry = byPath.get(rule.pattern.text);
-      if (entry === undefined) byPath.set(rule.pattern.text, { rules: [rule], names: [policy.name] });
-      else {
-        entry.rules.push(rule);
-        entry.names.push(policy.name);
-      }
+  const byPath = new Map<string, Source[]>();
+  for (const { name: policyName, rules } of policies) {
+    for (const rule of rules) {
+      const sources = byPath.get(rule.pattern.text);
+      if (sources === undefined) byPath.set(rule.pattern.text, [{ rule, policyName }]);
+      else sources.push({ rule, policyName });
     }
   }
-  return [...byPath.values()].map(({ rules, names }) => merge(rules, names));
+  return [...byPath.values()].map(merge);
 }
 
-function merge(rules: readonly PathRule[], names: readonly string[]): MergedRule {
-  const { pattern } = rules[0] as PathRule;
-  const isDenied = rules.some((rule) => rule.capabilities.has('deny'));
-  const grantedBy = new Map<Capability, string[]>();
-  rules.forEach((rule, index) => {
-    for (const capability of isDenied ? ['deny' as const] : rule.capabilities) {
-      const granting = grantedBy.get(capability) ?? [];
-      const name = names[index] as string;
-      if (rule.capabilities.has(capability) && !granting.includes(name)) grantedBy.set(capability, [...granting, name]);
-    }
-  });
+/** The policies that give `capability` through this rule, each once, in the order given. */
+export function policiesGranting(rule: MergedRule, capability: Capability): string[] {
+  return [...new Set(rule.sources.filter((source) => source.rule.capabilities.has(capability)).map((source) => source.policyName))];
+}
+
+function merge(sources: readonly Source[]): MergedRule {
+  const rules = sources.map((source) => source.rule);
+  const first = rules[0] as PathRule;
+  if (rules.length === 1) return { ...first, sources };
+  const capabilities = new Set(rules.flatMap((rule) => [...rule.capabilities]));
   return {
-    pattern,
-    capabilities: new Set(grantedBy.keys()),
+    pattern: first.pattern,
+    sources,
+    capabilities: capabilities.has('deny') ? new Set(['deny']) : capabilities,
     allowedParameters: uniteParameters(rules.map((rule) => rule.allowedParameters)),
     deniedParameters: uniteParameters(rules.map((rule) => rule.deniedParameters)),
     requiredParameters: new Set(rules.flatMap((rule) => [...rule.requiredParameters])),
     minWrappingTtlSeconds: smallestSet(rules.map((rule) => rule.minWrappingTtlSeconds)),
     maxWrappingTtlSeconds: smallestSet(rules.map((rule) => rule.maxWrappingTtlSeconds)),
-    grantedBy,
   };
 }
 

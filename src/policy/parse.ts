@@ -50,7 +50,7 @@ export function parsePolicy(name: string, text: string): Policy {
 function stanzasOf(item: ItemNode, document: Document): Stanza[] {
   if (document.notation === 'hcl') {
     const [, path, ...rest] = item.keys;
-    if (path === undefined || rest.length > 0) throw policyError(`expected one path after "path" on line ${item.line}`, 'write path "secret/data/app/*" { capabilities = ["read"] }');
+    if (path === undefined || rest.length > 0) throw policyError(`expected one path after "path" on line ${item.line}`);
     return [{ path, body: item.value, line: item.line }];
   }
   const objects = item.value.kind === 'list' ? item.value.values : [item.value];

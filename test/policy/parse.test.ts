@@ -122,7 +122,7 @@ for (const [name, text, message] of INVALID) {
     assert.throws(() => parsePolicy('p', text), (error: unknown) => {
       assert.ok(isPurserError(error, 'ERR_POLICY_SYNTAX'), String(error));
       assert.ok(error.message.startsWith('failed to parse policy: ') && error.message.includes(message), error.message);
-      assert.ok(!error.message.includes('SECRET') && error.message.length < 400);
+      assert.ok(!error.message.includes('SECRET') && error.message.length < 400 && error.hint !== undefined);
       return true;
     });
   });
