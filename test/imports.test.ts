@@ -55,7 +55,7 @@ const PACKAGES: Readonly<Record<string, { readonly where: readonly string[]; rea
 const GLOBALS: Readonly<Record<string, { readonly where: readonly string[]; readonly because: string }>> = {
   'console': { where: ['cli/output.ts', 'main.ts'], because: 'cli/output.ts is the only file that prints; services log with pino' },
   'process.stdout': { where: ['cli/output.ts', 'main.ts'], because: 'cli/output.ts is the only file that prints; services log with pino' },
-  'process.stderr': { where: ['cli/output.ts', 'main.ts', 'cli/secret-input.ts'], because: 'cli/output.ts is the only file that prints, and the prompt for a secret goes to the terminal' },
+  'process.stderr': { where: ['cli/output.ts', 'main.ts', 'cli/secret-input.ts', 'server/main.ts'], because: 'cli/output.ts prints; apart from it there are only the prompt for a secret and the banner of --dev' },
 };
 
 const startsWithAny = (path: string, prefixes: readonly string[]) => prefixes.some((prefix) => path === prefix || (prefix.endsWith('/') && path.startsWith(prefix)));
