@@ -1,4 +1,4 @@
-// Small records stored as JSON behind a barrier. What does not have the expected shape is ERR_STATE_CORRUPT: it was written
+// Small records stored as JSON behind a barrier. What does not have the expected shape is ERR_RECORD_INVALID: it was written
 // by another version or by nobody; guessing would lose it.
 
 import type { z } from 'zod';
@@ -13,13 +13,13 @@ export function encodeRecord(value: unknown): Uint8Array {
 /**
  * The record in `bytes`.
  * @param what names the record in the error, such as "node record"
- * @throws ERR_STATE_CORRUPT; the content is not quoted
+ * @throws ERR_RECORD_INVALID; the content is not quoted
  */
 export function decodeRecord<T>(bytes: Uint8Array, schema: z.ZodType<T>, what: string): T {
   try {
     return schema.parse(JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')));
   } catch {
-    throw new PurserError('ERR_STATE_CORRUPT', `a stored ${what} has a form this version does not know`,
+    throw new PurserError('ERR_RECORD_INVALID', `a stored ${what} has a form this version does not know`,
       { hint: 'run the version of purser that wrote it, or restore the store from a backup' });
   }
 }

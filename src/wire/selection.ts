@@ -30,6 +30,12 @@ export function selectField(data: JsonObject, reference: Reference): Uint8Array 
   return encoding === 'raw' ? utf8(value, name) : decode(value, encoding, name);
 }
 
+/** True when there is something to select: false is what `default` and `optional` are for, a wrong encoding is not. */
+export function hasField(data: JsonObject, field: string | undefined): boolean {
+  const value = field === undefined ? wholeOf(data) : walk(data, field);
+  return value !== undefined && value !== null;
+}
+
 function wholeOf(data: JsonObject): JsonValue | undefined {
   const values = Object.values(data);
   return values.length === 1 ? values[0] : data;

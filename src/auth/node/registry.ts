@@ -47,7 +47,7 @@ export interface LoginFacts {
 }
 
 /** Logins of one node whose JWT could still be replayed; an agent logs in every 40 minutes and after a restart. */
-const MAX_LIVE_LOGINS = 64;
+const MAX_LIVE_LOGINS = 128;
 
 export class NodeRegistry {
   readonly #view: View;

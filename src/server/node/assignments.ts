@@ -1,0 +1,116 @@
+// Which Swarm task runs where, as the driver told (PROTOCOL.md 1.6): (task, secret name) → Swarm node, reference and service.
+// Only the agent of that Swarm node may follow the secret, with the service's facts as recorded here, never as it claims.
+//
+// Stored as `task/<task id>/<SHA-256 of the secret name, base64url>`, one JSON record each, encrypted by the barrier; removed
+// 30 days after it was written, unless a container still follows it.
+
+import { createHash } from 'node:crypto';
+
+import { z } from 'zod';
+
+import type { WorkloadFacts } from '../../auth/node/selector.ts';
+import type { View } from '../../core/view.ts';
+import { PurserError } from '../../lib/errors.ts';
+import { decodeRecord, encodeRecord } from '../../lib/json-record.ts';
+
+const MAX_AGE_MS = 30 * 24 * 3600_000;
+/** After a start, agents need some time to say which containers follow a task. */
+const SETTLE_MS = 3600_000;
+const PAGE = 256;
+
+const assignmentSchema = z.strictObject({
+  format: z.literal(1),
+  secret_name: z.string(),
+  swarm_node_id: z.string(),
+  reference: z.string(),
+  service: z.strictObject({ name: z.string(), stack: z.string().optional(), task_name: z.string(), image: z.string(), labels: z.record(z.string(), z.string()) }),
+  /** Milliseconds since the epoch. */
+  created: z.number().int(),
+});
+export type Assignment = z.infer<typeof assignmentSchema>;
+
+export interface AssignmentsOptions {
+  readonly view: View;
+  readonly now: () => number;
+  readonly holdsContainer: (nodeId: string, containerId: string) => boolean;
+}
+
+export class Assignments {
+  readonly #options: AssignmentsOptions;
+  readonly #startedAt: number;
+  /** Task → the container that follows its secrets. */
+  readonly #followers = new Map<string, { readonly nodeId: string; readonly containerId: string }>();
+
+  constructor(options: AssignmentsOptions) {
+    this.#options = options;
+    this.#startedAt = options.now();
+  }
+
+  /**
+   * Records what the driver asked; the same again costs no write.
+   * @throws ERR_REQUEST_DENIED when the task is on another Swarm node already: tasks never move
+   */
+  async record(taskId: string, assignment: Omit<Assignment, 'format' | 'created'>): Promise<void> {
+    const known = await this.#ofTask(taskId);
+    if (known.some((other) => other.swarm_node_id !== assignment.swarm_node_id)) {
+      throw new PurserError('ERR_REQUEST_DENIED', 'the task was assigned to another Swarm node before');
+    }
+    const same = known.find(({ secret_name: name }) => name === assignment.secret_name);
+    const isKnown = same !== undefined && JSON.stringify({ ...same, format: 0, created: 0 }) === JSON.stringify({ format: 0, ...assignment, created: 0 });
+    if (!isKnown) await this.#options.view.put(keyOf(taskId, assignment.secret_name), encodeRecord({ format: 1, ...assignment, created: this.#options.now() }));
+  }
+
+  /** By secret name; empty for a task that no driver told of. */
+  async ofTask(taskId: string): Promise<ReadonlyMap<string, Assignment>> {
+    return new Map((await this.#ofTask(taskId)).map((assignment) => [assignment.secret_name, assignment]));
+  }
+
+  /** Notes that a container follows secrets of a task, which keeps its assignments. */
+  follow(taskId: string, nodeId: string, containerId: string): void {
+    this.#followers.set(taskId, { nodeId, containerId });
+  }
+
+  /** Removes assignments that are old and not followed. @returns how many */
+  async tidy(): Promise<number> {
+    const { view, now } = this.#options;
+    if (now() < this.#startedAt + SETTLE_MS) return 0;
+    let removed = 0;
+    for (let after: string | undefined; ;) {
+      const tasks = await view.list('task/', after === undefined ? { limit: PAGE } : { after, limit: PAGE });
+      for (const task of tasks) removed += await this.#tidyTask(task.replace(/\/$/, ''));
+      if (tasks.length < PAGE) return removed;
+      after = tasks.at(-1);
+    }
+  }
+
+  async #tidyTask(taskId: string): Promise<number> {
+    const { view, now, holdsContainer } = this.#options;
+    const follower = this.#followers.get(taskId);
+    if (follower !== undefined && holdsContainer(follower.nodeId, follower.containerId)) return 0;
+    this.#followers.delete(taskId);
+    const old = (await this.#ofTask(taskId)).filter(({ created }) => created < now() - MAX_AGE_MS);
+    if (old.length > 0) await view.transaction(old.map(({ secret_name: name }) => ({ kind: 'delete', key: keyOf(taskId, name) })));
+    return old.length;
+  }
+
+  async #ofTask(taskId: string): Promise<Assignment[]> {
+    if (!isSwarmId(taskId)) return [];
+    const names = await this.#options.view.list(`task/${taskId}/`);
+    const records = await Promise.all(names.map((name) => this.#options.view.get(`task/${taskId}/${name}`)));
+    return records.filter((bytes) => bytes !== undefined).map((bytes) => decodeRecord(bytes, assignmentSchema, 'Swarm task assignment'));
+  }
+}
+
+/** The workload of an assignment: its service as the driver saw it, on the node that asks. */
+export function factsOf({ service }: Pick<Assignment, 'service'>, nodeName: string | undefined): WorkloadFacts {
+  return { name: service.task_name, image: service.image, labels: service.labels, service: service.name, stack: service.stack, node: nodeName };
+}
+
+/** Swarm's ids are 25 characters of base 36 (swarmkit identity/randomid.go). */
+export function isSwarmId(text: string): boolean {
+  return /^[0-9a-z]{1,64}$/.test(text);
+}
+
+function keyOf(taskId: string, secretName: string): string {
+  return `task/${taskId}/${createHash('sha256').update(secretName, 'utf8').digest('base64url')}`;
+}

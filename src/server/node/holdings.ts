@@ -1,0 +1,105 @@
+// Who must hear of which change: node → container → paths, in memory. Rebuilt by the agents themselves after a restart of the
+// core, because a stream that is not resumed makes them resolve all they hold again. To forget too late costs a superfluous
+// frame, to forget too early a rotation, so a released container lingers: its restart may have been resolved already while
+// the ledger's word about its end was still on the way.
+
+/** Longer than a watch stream can be resumed: what could be missed after that is resolved anew anyway. */
+export const LINGER_MS = 10 * 60_000;
+/** Pairs of container and path per node; far above what a host runs, so only a node that means harm gets there. */
+const MAX_PAIRS = 250_000;
+
+interface ContainerPaths {
+  readonly paths: Set<string>;
+  /** Set once the ledger said released. */
+  releasedAt: number | undefined;
+}
+
+interface NodeHoldings {
+  readonly containers: Map<string, ContainerPaths>;
+  /** Path → how many containers hold it. */
+  readonly counts: Map<string, number>;
+  pairs: number;
+}
+
+export class Holdings {
+  readonly #now: () => number;
+  readonly #nodes = new Map<string, NodeHoldings>();
+  readonly #byPath = new Map<string, Set<string>>();
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Notes that a container holds, or is about to be told, the secret at `path`. False when the node holds too much. */
+  add(nodeId: string, containerId: string, path: string): boolean {
+    const node = ensure<NodeHoldings>(this.#nodes, nodeId, () => ({ containers: new Map(), counts: new Map(), pairs: 0 }));
+    const container = ensure<ContainerPaths>(node.containers, containerId, () => ({ paths: new Set<string>(), releasedAt: undefined }));
+    container.releasedAt = undefined;
+    if (container.paths.has(path)) return true;
+    if (node.pairs >= MAX_PAIRS) return false;
+    container.paths.add(path);
+    node.pairs++;
+    node.counts.set(path, (node.counts.get(path) ?? 0) + 1);
+    ensure(this.#byPath, path, () => new Set<string>()).add(nodeId);
+    return true;
+  }
+
+  /** What the ledger said last of a container: true keeps what it holds, false lets it go after a while. */
+  setHolding(nodeId: string, containerId: string, isHolding: boolean): void {
+    const container = this.#nodes.get(nodeId)?.containers.get(containerId);
+    if (container !== undefined) container.releasedAt = isHolding ? undefined : container.releasedAt ?? this.#now();
+  }
+
+  holdsContainer(nodeId: string, containerId: string): boolean {
+    return this.#nodes.get(nodeId)?.containers.has(containerId) ?? false;
+  }
+
+  /** Nodes with at least one container that holds `path`. */
+  nodesHolding(path: string): Iterable<string> {
+    return this.#byPath.get(path) ?? [];
+  }
+
+  /** Forgets containers that were released long enough ago. */
+  sweep(): void {
+    const before = this.#now() - LINGER_MS;
+    for (const [nodeId, node] of this.#nodes) {
+      for (const [id, container] of node.containers) {
+        if (container.releasedAt !== undefined && container.releasedAt <= before) this.#drop(nodeId, node, id, container);
+      }
+      if (node.containers.size === 0) this.#nodes.delete(nodeId);
+    }
+  }
+
+  /** Forgets a node that was revoked. */
+  dropNode(nodeId: string): void {
+    const node = this.#nodes.get(nodeId);
+    for (const path of node?.counts.keys() ?? []) this.#unlink(path, nodeId);
+    this.#nodes.delete(nodeId);
+  }
+
+  #drop(nodeId: string, node: NodeHoldings, id: string, container: ContainerPaths): void {
+    node.containers.delete(id);
+    node.pairs -= container.paths.size;
+    for (const path of container.paths) {
+      const left = (node.counts.get(path) ?? 1) - 1;
+      if (left > 0) {
+        node.counts.set(path, left);
+      } else {
+        node.counts.delete(path);
+        this.#unlink(path, nodeId);
+      }
+    }
+  }
+
+  #unlink(path: string, nodeId: string): void {
+    const nodes = this.#byPath.get(path);
+    nodes?.delete(nodeId);
+    if (nodes?.size === 0) this.#byPath.delete(path);
+  }
+}
+
+function ensure<V>(map: Map<string, V>, key: string, make: () => V): V {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, (value = make()));
+  return value;
+}

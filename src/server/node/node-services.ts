@@ -1,0 +1,98 @@
+// Everything the core does for nodes, composed: made when the core is unsealed, closed when it is sealed or stops.
+
+import type { ServerResponse } from 'node:http';
+
+import { NodeEngine, type NodeTokenSpec } from '../../auth/node/engine.ts';
+import { JoinTokens } from '../../auth/node/join-tokens.ts';
+import { NodeRegistry } from '../../auth/node/registry.ts';
+import { WorkloadRoles } from '../../auth/node/roles.ts';
+import type { Caller, Engine, JsonObject } from '../../core/logical.ts';
+import type { View } from '../../core/view.ts';
+import { Ledger } from '../../ledger/ledger.ts';
+import { LedgerQuery } from '../../ledger/query.ts';
+import { Assignments } from './assignments.ts';
+import { Holdings } from './holdings.ts';
+import { NodeCalls } from './node-calls.ts';
+import { Resolver } from './resolve.ts';
+import type { SecretAccess } from './secret-batch.ts';
+import { SwarmSecrets } from './swarm-secret.ts';
+import { WatchHub } from './watch-hub.ts';
+
+const SWEEP_MS = 60_000;
+const SWEEPS_PER_TIDY = 360;
+
+export interface NodeServicesOptions extends SecretAccess {
+  /** Of the mount `auth/node/`, of the ledger, and of the Swarm assignments: three views that share nothing. */
+  readonly views: { readonly auth: View; readonly ledger: View; readonly swarm: View };
+  readonly clusterId: string;
+  /** How nodes reach this core: `https://host:port`. */
+  readonly address: string;
+  /** PEM of the CA and the SHA-256 of its DER in hexadecimal; undefined for plain HTTP on loopback. */
+  readonly authority: { readonly certificate: string; readonly hash: string } | undefined;
+  readonly now: () => number;
+  readonly issueToken: (token: NodeTokenSpec) => Promise<JsonObject>;
+  readonly revokeTokens: (nodeId: string) => Promise<void>;
+  /** Every secret path that a reference can name, for "which secrets does nobody use". */
+  readonly secretPaths: () => AsyncIterable<string>;
+  /** Milliseconds between heartbeats; tests shorten it. */
+  readonly heartbeatMs?: number;
+}
+
+export interface NodeServices {
+  /** Mounted at `auth/node/`. */
+  readonly auth: Engine;
+  /** Mounted at `node/`. */
+  readonly calls: Engine;
+  /** Goes on where `calls` left off for `GET node/watch`: see NodeCalls.watch. */
+  watch(caller: Caller | undefined, tokenExpires: number, query: unknown, response: ServerResponse): void;
+  /** `GET sys/usage`. */
+  queryUsage(query: JsonObject): Promise<JsonObject>;
+  /** To be told of every durable change, with the full logical path (mount first). */
+  changed(path: string, version: number): void;
+  close(): Promise<void>;
+}
+
+/** @throws ERR_RECORD_INVALID, ERR_BARRIER_* */
+export async function createNodeServices(options: NodeServicesOptions): Promise<NodeServices> {
+  const { views, now } = options;
+  const [tokens, registry, roles] = await Promise.all([JoinTokens.load(views.auth, now), NodeRegistry.load(views.auth, now), WorkloadRoles.load(views.auth.sub('role/'))]);
+  const holdings = new Holdings(now);
+  const watchHub = new WatchHub({ holdings, now, ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
+  const assignments = new Assignments({ view: views.swarm, now, holdsContainer: (node, container) => holdings.holdsContainer(node, container) });
+  const ledger = new Ledger({ view: views.ledger, now, onHolding: (node, container, isHolding) => holdings.setHolding(node, container, isHolding) });
+  const query = new LedgerQuery({
+    view: views.ledger, now, secretPaths: options.secretPaths,
+    findNodes: (wanted) => registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id),
+  });
+  const calls = new NodeCalls({
+    registry, ledger, watchHub,
+    resolver: new Resolver({ access: options, roles, holdings, assignments }),
+    swarmSecrets: new SwarmSecrets({ access: options, roles, registry, assignments }),
+  });
+  const auth = new NodeEngine({
+    ...options, tokens, registry, roles,
+    onRevoked: (nodeId) => {
+      watchHub.revoke(nodeId);
+      holdings.dropNode(nodeId);
+    },
+  });
+  const sweeper = startSweeper(holdings, assignments, options.onFault);
+  return {
+    auth, calls,
+    watch: (...given) => calls.watch(...given),
+    queryUsage: (asked) => query.answer(asked),
+    changed: (path, version) => watchHub.changed(path, version),
+    close: async () => {
+      clearInterval(sweeper);
+      watchHub.close();
+    },
+  };
+}
+
+function startSweeper(holdings: Holdings, assignments: Assignments, onFault: (error: unknown) => void): NodeJS.Timeout {
+  let sweeps = 0;
+  return setInterval(() => {
+    holdings.sweep();
+    if (++sweeps % SWEEPS_PER_TIDY === 0) assignments.tidy().catch(onFault);
+  }, SWEEP_MS).unref();
+}

@@ -1,0 +1,76 @@
+// `POST node/resolve` (PROTOCOL.md 1.2): one batch of references for one or many containers of a node. Which policies a
+// container gets is decided by the workload roles; a Swarm task that was assigned to another node gets nothing here.
+
+import type { NodeRecord } from '../../auth/node/registry.ts';
+import type { WorkloadRoles } from '../../auth/node/roles.ts';
+import type { WorkloadFacts } from '../../auth/node/selector.ts';
+import { resolveRequestSchema, type ResolveRequest, type ResolveResponse, type ResolveResult } from '../../wire/node-protocol.ts';
+import { validate } from '../../wire/validate.ts';
+import { factsOf, type Assignment, type Assignments } from './assignments.ts';
+import type { Holdings } from './holdings.ts';
+import { SecretBatch, type Grantee, type SecretAccess } from './secret-batch.ts';
+
+type AskedWorkload = ResolveRequest['workloads'][number];
+
+export interface ResolverOptions {
+  readonly access: SecretAccess;
+  readonly roles: WorkloadRoles;
+  readonly holdings: Holdings;
+  readonly assignments: Assignments;
+}
+
+export class Resolver {
+  readonly #options: ResolverOptions;
+
+  constructor(options: ResolverOptions) {
+    this.#options = options;
+  }
+
+  /** Results in the order asked. @throws ERR_REQUEST_INVALID, ERR_REQUEST_TOO_LARGE, ERR_BARRIER_SEALED */
+  async resolve(node: NodeRecord, body: unknown): Promise<ResolveResponse> {
+    const request = validate(resolveRequestSchema, body, 'resolve request');
+    const batch = new SecretBatch(this.#options.access);
+    const workloads: ResolveResponse['workloads'] = [];
+    // One workload after the other: 256 of them at once would hold 65,536 reads in flight.
+    for (const workload of request.workloads) workloads.push(await this.#resolveWorkload(node, workload, batch));
+    return { workloads };
+  }
+
+  async #resolveWorkload(node: NodeRecord, workload: AskedWorkload, batch: SecretBatch): Promise<ResolveResponse['workloads'][number]> {
+    const { id, references, swarm_secrets: swarmSecrets, task_id: taskId } = workload;
+    const assigned = taskId === undefined ? new Map<string, Assignment>() : await this.#options.assignments.ofTask(taskId);
+    const isElsewhere = [...assigned.values()].some((assignment) => !isHere(assignment, node, workload));
+    const grantee = this.#grantee(node, id, factsOfWorkload(workload, node));
+    const results = isElsewhere ? references.map(elsewhere) : await Promise.all(references.map((text) => batch.resolve(text, grantee)));
+    if (swarmSecrets === undefined) return { id, results };
+    if (taskId !== undefined && !isElsewhere && assigned.size > 0) this.#options.assignments.follow(taskId, node.id, id);
+    const secrets = swarmSecrets.map((name) => this.#resolveSwarmSecret(assigned.get(name), node, id, isElsewhere, batch));
+    return { id, results, swarm_secrets: await Promise.all(secrets) };
+  }
+
+  async #resolveSwarmSecret(assignment: Assignment | undefined, node: NodeRecord, containerId: string, isElsewhere: boolean, batch: SecretBatch): Promise<ResolveResult> {
+    if (assignment === undefined) return { outcome: 'foreign' };
+    if (isElsewhere) return elsewhere();
+    return batch.resolve(assignment.reference, this.#grantee(node, containerId, factsOf(assignment, node.name)));
+  }
+
+  #grantee(node: NodeRecord, containerId: string, facts: WorkloadFacts): Grantee {
+    const { roles, holdings } = this.#options;
+    return { ...roles.matching(facts), hold: (path) => holdings.add(node.id, containerId, path) };
+  }
+}
+
+/** The agent's word about a container; the node's name is ours. */
+function factsOfWorkload(workload: AskedWorkload, node: NodeRecord): WorkloadFacts {
+  const { name, image, image_digest: imageDigest, labels, service, stack } = workload;
+  return { name, image, imageDigest, labels, service, stack, node: node.name };
+}
+
+/** A task is followed by the node it was assigned to, and cannot pass for another service's. */
+function isHere(assignment: Assignment, node: NodeRecord, workload: AskedWorkload): boolean {
+  return node.swarm_node_id === assignment.swarm_node_id && (workload.service ?? assignment.service.name) === assignment.service.name;
+}
+
+function elsewhere(): ResolveResult {
+  return { outcome: 'error', code: 'ERR_RESOLVE_DENIED', message: 'the Swarm task was assigned to another node or belongs to another service' };
+}

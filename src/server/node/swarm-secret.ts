@@ -1,0 +1,83 @@
+// `POST node/swarm-secret` (PROTOCOL.md 1.6): the value of a Swarm secret for one task, for nodes that joined with
+// `driver: true`. The workload is the service as Swarm describes it. What is handed out is recorded first, so that the agent
+// of the task's node, and no other, may follow it.
+
+import type { NodeRecord, NodeRegistry } from '../../auth/node/registry.ts';
+import type { WorkloadRoles } from '../../auth/node/roles.ts';
+import type { JsonObject } from '../../core/logical.ts';
+import { ERROR_CODES, type ErrorCode } from '../../lib/error-codes.ts';
+import { PurserError } from '../../lib/errors.ts';
+import { swarmSecretRequestSchema, type ResolveResult, type SwarmSecretRequest } from '../../wire/node-protocol.ts';
+import { validate } from '../../wire/validate.ts';
+import { factsOf, isSwarmId, type Assignment, type Assignments } from './assignments.ts';
+import { SecretBatch, type SecretAccess } from './secret-batch.ts';
+
+/** swarmkit api/validation/secrets.go: 1 to 511,999 bytes. */
+const MAX_SECRET_BYTES = 500 * 1024 - 1;
+const REFERENCE_LABEL = 'purser.ref';
+const STACK_LABEL = 'com.docker.stack.namespace';
+
+export interface SwarmSecretsOptions {
+  readonly access: SecretAccess;
+  readonly roles: WorkloadRoles;
+  readonly registry: NodeRegistry;
+  readonly assignments: Assignments;
+}
+
+export class SwarmSecrets {
+  readonly #options: SwarmSecretsOptions;
+
+  constructor(options: SwarmSecretsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws ERR_REQUEST_DENIED for a node that is no driver, ERR_WORKLOAD_INVALID, ERR_RESOLVE_*, ERR_REFERENCE_SYNTAX */
+  async give(node: NodeRecord, body: unknown): Promise<JsonObject> {
+    if (!node.driver) throw new PurserError('ERR_REQUEST_DENIED', 'this node may not answer Swarm for secrets', { hint: 'join it with a token made by: purser node token --driver' });
+    const request = validate(swarmSecretRequestSchema, body, 'swarm-secret request');
+    if (!isSwarmId(request.task_id) || !isSwarmId(request.node_id)) throw new PurserError('ERR_REQUEST_INVALID', 'task_id or node_id is not an id of a Swarm');
+    const assignment = assignmentOf(request);
+    const given = await this.#resolve(assignment);
+    await this.#options.assignments.record(request.task_id, assignment);
+    return given;
+  }
+
+  async #resolve(assignment: Assignable): Promise<JsonObject> {
+    const { access, roles, registry } = this.#options;
+    const facts = factsOf(assignment, registry.findBySwarmNode(assignment.swarm_node_id)?.name);
+    const result = await new SecretBatch(access).resolve(assignment.reference, { ...roles.matching(facts), hold: () => true });
+    const { value, version, path } = deliverable(result);
+    const length = Buffer.byteLength(value, 'base64');
+    if (length < 1 || length > MAX_SECRET_BYTES) {
+      throw new PurserError('ERR_RESOLVE_SIZE', `the value has ${length} bytes, Swarm takes 1 to ${MAX_SECRET_BYTES}`,
+        { hint: `name one field of the secret in its label ${REFERENCE_LABEL}, or deliver it with the label purser.file.<name>` });
+    }
+    return { value, version, path };
+  }
+}
+
+type Assignable = Omit<Assignment, 'format' | 'created'>;
+
+function assignmentOf(request: SwarmSecretRequest): Assignable {
+  const reference = Object.hasOwn(request.secret_labels, REFERENCE_LABEL) ? request.secret_labels[REFERENCE_LABEL] : undefined;
+  if (reference === undefined) {
+    throw new PurserError('ERR_WORKLOAD_INVALID', `the Swarm secret has no label ${REFERENCE_LABEL}`,
+      { hint: `docker secret create -d purser -l ${REFERENCE_LABEL}=purser://secret/db/prod#password NAME` });
+  }
+  const labels = request.service_labels ?? {};
+  const stack = Object.hasOwn(labels, STACK_LABEL) ? labels[STACK_LABEL] : undefined;
+  return {
+    secret_name: request.secret_name, swarm_node_id: request.node_id, reference,
+    service: { name: request.service_name ?? '', ...(stack === undefined ? {} : { stack }), task_name: request.task_name ?? '', image: request.task_image ?? '', labels },
+  };
+}
+
+function deliverable(result: ResolveResult): { readonly value: string; readonly version: number; readonly path: string } {
+  if (result.outcome === 'value' || result.outcome === 'default') return result;
+  if (result.outcome === 'error') throw new PurserError(knownCode(result.code), result.message);
+  throw new PurserError('ERR_RESOLVE_NOT_FOUND', 'the secret does not exist, and a Swarm secret cannot be left out', { hint: 'give the reference a default instead of optional' });
+}
+
+function knownCode(code: string): ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code) ? code as ErrorCode : 'ERR_RESOLVE_FAILED';
+}
