@@ -113,7 +113,7 @@ static enum answer understand(const char *line, char *reason, size_t size)
 	return failed(reason, size, "the purser agent sent an answer that is not understood (do purser and purser-runtime have the same version?)");
 }
 
-static int is_absent(int error)
+static bool is_absent(int error)
 {
 	return error == ENOENT || error == ECONNREFUSED || error == ENOTDIR;
 }

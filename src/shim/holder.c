@@ -38,7 +38,7 @@
 /* Where the holder keeps its descriptors, so that everything above can be closed: nothing of its caller's may stay open in it. */
 enum { FD_FUSE = 3, FD_STATE_A, FD_STATE_B, FD_LISTENER, FD_END };
 
-static void die_of(const char *what, const char *hint)
+static __attribute__((noreturn)) void die_of(const char *what, const char *hint)
 {
 	die(format("%s: %s", what, strerror(errno)), hint);
 }
@@ -109,7 +109,6 @@ static int open_fuse(void)
 	if (errno == EACCES || errno == EPERM)
 		die_of("/dev/fuse cannot be opened", "run the agent as root, on the host and not in a container");
 	die_of("/dev/fuse cannot be opened", "load the fuse kernel module: modprobe fuse");
-	return -1;
 }
 
 static void make_directory(const char *path)
