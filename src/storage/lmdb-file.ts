@@ -4,9 +4,9 @@
 
 import { chmod, open, stat, unlink } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 
-import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
+import { readJsonFile, syncDirectory, writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError } from '../lib/errors.ts';
 
 const MARKER = '{"format":1,"driver":"lmdb"}\n';
@@ -47,6 +47,7 @@ export async function markDataFile(directory: string): Promise<void> {
     await file.close();
   }
   await writeFileAtomic(join(directory, 'store.json'), MARKER, { mode: 0o600 });
+  await syncDirectory(dirname(directory));
 }
 
 async function sizeOf(path: string): Promise<number> {

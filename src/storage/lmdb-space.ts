@@ -62,17 +62,23 @@ export class LmdbSpace {
     return fstatSync(this.#descriptor).size - (stats.lastPageNumber + 1) * stats.pageSize;
   }
 
-  /** @returns why the tail could not be made `bytes` long */
+  /** @returns why there was no room to make the tail `bytes` long */
   #grow(stats: LmdbStats, bytes: number): unknown {
     const size = fstatSync(this.#descriptor).size;
     const missing = bytes - this.#tail(stats);
     try {
-      writeZeros(this.#descriptor, size, Math.max(missing, Math.min(size / 8, MAX_STEP_BYTES)));
+      writeZeros(this.#descriptor, size, Math.max(missing, Math.min(Math.floor(size / 8), MAX_STEP_BYTES)));
       return undefined;
     } catch (error) {
+      if (!isFull(error)) throw error;
       return this.#tail(stats) >= bytes ? undefined : error;
     }
   }
+}
+
+/** True for the system's errors that mean "no room": disk, quota, file size limit. */
+export function isFull(error: unknown): boolean {
+  return ['ENOSPC', 'EDQUOT', 'EFBIG'].includes(String((error as { code?: unknown } | undefined)?.code));
 }
 
 /**

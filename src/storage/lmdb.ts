@@ -9,7 +9,7 @@ import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import type { FileLock } from '../lib/file-lock.ts';
 import { lockDataDirectory } from './data-directory-lock.ts';
 import { checkDataFile, markDataFile } from './lmdb-file.ts';
-import { LmdbSpace } from './lmdb-space.ts';
+import { LmdbSpace, isFull } from './lmdb-space.ts';
 import type { LmdbStats } from './lmdb-space.ts';
 import { assertChildName, assertStorageKey, assertStoragePrefix } from './storage.ts';
 import type { ClosableStorage, StorageOperation } from './storage.ts';
@@ -19,9 +19,6 @@ type Database = RootDatabase<Buffer, Buffer>;
 
 /** Names collected between two turns of the event loop by list(). */
 const LIST_CHUNK = 4_096;
-
-/** What the system and LMDB (errno, MDB_MAP_FULL, MDB_TXN_FULL) say when there is no room. */
-const FULL_CODES: readonly unknown[] = ['ENOSPC', 'EDQUOT', 28, 122, -30_792, -30_788];
 
 const SLASH = '/';
 /** The character after '/' in byte order: `x0` is the first key behind everything in folder `x/`. */
@@ -145,7 +142,7 @@ export class LmdbStorage implements ClosableStorage {
     try {
       this.#commit(writes.flatMap(({ operations }) => operations));
     } catch (error) {
-      if (writes.length === 1) writes[0]!.reject(error);
+      if (writes.length === 1) writes[0]!.reject(storageError(error, 'the write failed'));
       return false;
     }
     for (const { resolve } of writes) resolve();
@@ -161,7 +158,8 @@ export class LmdbStorage implements ClosableStorage {
         for (const operation of operations) this.#apply(operation);
       });
     } catch (error) {
-      // The disk failed below LMDB (see lmdb-space.ts on what that does), or fdatasync did and the page cache cannot be trusted.
+      if (!isDiskFailure(error)) throw error;
+      // See lmdb-space.ts on what a failed page does; and after a failed fdatasync the page cache cannot be trusted.
       this.#failure = new PurserError('ERR_STORAGE_FAILED', `the store failed while writing: ${messageOf(error)}`, {
         hint: 'check the disk, then restart the server; nothing acknowledged is lost', cause: error,
       });
@@ -228,10 +226,14 @@ function rangeBehind(prefix: string, after: string | undefined): RangeOptions {
   return { start: Buffer.from(`${prefix}${after.slice(0, -1)}${AFTER_SLASH}`), ...end };
 }
 
+/** LMDB's own refusals are negative and end with the transaction; a positive code is the system's errno. */
+function isDiskFailure(error: unknown): boolean {
+  return Number((error as { code?: unknown } | undefined)?.code) > 0;
+}
+
 function storageError(error: unknown, what: string): PurserError {
   if (isPurserError(error)) return error;
-  const code = (error as { code?: unknown } | undefined)?.code;
-  if (FULL_CODES.includes(code)) {
+  if (isFull(error)) {
     return new PurserError('ERR_STORAGE_FULL', `${what}: no space left`, {
       hint: 'free space on the file system of the data directory; nothing acknowledged is lost', cause: error,
     });

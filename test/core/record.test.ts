@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 
 import { openRecord, sealRecord } from '../../src/core/record.ts';
 import { Keyring } from '../../src/core/keyring.ts';
+import { Barrier } from '../../src/core/barrier.ts';
 import { openCore } from '../../src/core/core.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 
@@ -77,4 +78,18 @@ it('Keyring.toRecord() says what Keyring.open() understands', () => {
   const reopened = Keyring.open(keyring.toRecord(), rootKey);
   assert.equal(Buffer.from(reopened.decrypt('a/b', record)).toString(), 'value');
   assert.deepEqual([reopened.activeTerm, reopened.sealConfig], [2, { shares: 5, threshold: 3 }]);
+});
+
+it('Barrier.seal() overwrites the root key and the key of every term', () => {
+  const keyring = Keyring.create(new Uint8Array(32).fill(3), { shares: 1, threshold: 1 });
+  const next = keyring.withNewTerm();
+  const zeros = (): Uint8Array => new Uint8Array(32);
+  const barrier = new Barrier(new MemoryStorage());
+  barrier.unseal(next);
+  assert.throws(() => openRecord('a', zeros, next.encrypt('a', new Uint8Array(1))), { code: 'ERR_BARRIER_OPEN' });
+  barrier.seal();
+  for (const wiped of [keyring, next]) {
+    openRecord('a', zeros, wiped.encrypt('a', new Uint8Array(1)));
+    openRecord('core/keyring', zeros, wiped.toRecord());
+  }
 });

@@ -34,7 +34,7 @@ function lastPage(file: string): number {
 async function populated(): Promise<string> {
   const directory = newDirectory();
   const storage = await LmdbStorage.open({ directory });
-  for (let i = 0; i < 200; i++) await storage.put(`k/${i}`, new Uint8Array(2_000).fill(i));
+  await Promise.all(Array.from({ length: 200 }, async (_, i) => storage.put(`k/${i}`, new Uint8Array(2_000).fill(i))));
   await storage.put('big', new Uint8Array(300_000).fill(7));
   await storage.close();
   return directory;
@@ -195,18 +195,29 @@ describe('LmdbStorage under failure', () => {
     await storage.close();
   });
 
-  it('a full disk refuses writes, loses nothing acknowledged, and passes', (test) => {
+  // A mount namespace of its own: the small file system ends with the process, however it ends.
+  const onSmallDisk = (script: string, childName: string): ReturnType<typeof spawnSync> | undefined => {
     const mountPoint = newDirectory();
     mkdirSync(mountPoint);
-    // A mount namespace of its own: the small file system ends with the process, however it ends.
-    const inNamespace = (script: string): ReturnType<typeof spawnSync> => spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script,
-      'sh', mountPoint, process.execPath, child('lmdb-full.child.ts')], { encoding: 'utf8' });
+    const inNamespace = (commands: string): ReturnType<typeof spawnSync> => spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-ec', commands,
+      'sh', mountPoint, process.execPath, child(childName)], { encoding: 'utf8' });
     const mount = 'mount -t tmpfs -o size=4m,mode=0700 tmpfs "$1"';
-    if (inNamespace(mount).status !== 0) return test.skip('needs the right to mount a tmpfs in a mount namespace');
-    const result = inNamespace(`${mount} && exec "$2" --import tsx "$3" "$1"`);
+    return inNamespace(mount).status === 0 ? inNamespace(`${mount}; ${script}; exec "$2" --import tsx "$3" "$1"`) : undefined;
+  };
+  const SKIPPED = 'needs the right to mount a tmpfs in a mount namespace';
+
+  it('a full disk refuses writes, loses nothing acknowledged, and passes', (test) => {
+    const result = onSmallDisk(':', 'lmdb-full.child.ts');
+    if (result === undefined) return test.skip(SKIPPED);
     assert.equal(result.status, 0, String(result.stderr));
     assert.deepEqual(JSON.parse(String(result.stdout)), {
       refusedWith: 'ERR_STORAGE_FULL', lost: 0, refusedAgain: 20, smallBesideLarge: 'stored', afterDelete: 'stored', lostAfterReopen: 0,
     });
+  });
+
+  it('open() of a new store on a full disk is refused', (test) => {
+    const result = onSmallDisk('head -c 8m /dev/zero > "$1/filler" 2>&- || chmod 0600 "$1/filler"', 'lmdb-open.child.ts');
+    if (result === undefined) return test.skip(SKIPPED);
+    assert.equal(String(result.stdout).trim(), 'ERR_STORAGE_FULL', String(result.stderr));
   });
 });
