@@ -3,7 +3,7 @@
 
 import { isMainThread, workerData } from 'node:worker_threads';
 
-import type { Programs } from './cli/program.ts';
+import type { Programs } from './cli/context.ts';
 
 const programs: Programs = {
   server: async (options) => (await import('./server/main.ts')).runServer(options),

@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { readStdin } from '../secret-input.ts';
 
 interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir: string; readonly force?: boolean; readonly swarmNodeId?: string }

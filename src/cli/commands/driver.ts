@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { AGENT_STATE_DIRECTORY } from './agent.ts';
 
 /** Adds `purser driver`. */

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { isPurserError, PurserError } from '../../lib/errors.ts';
 import type { CoreClient } from '../../client/core-client.ts';
 import { entryRows, textOf } from '../output.ts';
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
 

@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
 import { readConnection, saveConnection } from '../environment.ts';
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { clientFor, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { promptHidden, readStdin } from '../secret-input.ts';
 

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
 import type { CoreClient } from '../../client/core-client.ts';
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
 interface TokenOptions extends RemoteOptions { readonly ttl?: string; readonly driver?: boolean }

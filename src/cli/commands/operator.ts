@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
-import { EXIT, type CommandContext } from '../program.ts';
+import { EXIT, type CommandContext } from '../context.ts';
 import { connect, connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { promptHidden, readStdin } from '../secret-input.ts';
 

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 
 import { entryRows } from '../output.ts';
-import type { CommandContext, RuntimeOptions } from '../program.ts';
+import type { CommandContext, RuntimeOptions } from '../context.ts';
 import { formatOf } from '../remote.ts';
 
 /** Adds `purser runtime …`. */

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
 interface EnableOptions extends RemoteOptions { readonly path?: string; readonly description?: string }

@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 
 /** Adds `purser server`. */
 export function registerServer(program: Command, context: CommandContext): void {

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
 import { entryRows, textOf } from '../output.ts';
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { promptHidden, readStdin } from '../secret-input.ts';
 

@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
-import type { CommandContext } from '../program.ts';
+import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
 const SELECTORS = ['image', 'imageDigest', 'name', 'service', 'stack', 'node'] as const;

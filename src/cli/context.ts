@@ -1,0 +1,44 @@
+// What a command gets from the program around it, and the exit codes that all of them share.
+
+import type { Output } from './output.ts';
+
+/** 0 done, 1 refused or failed, 2 the command line is wrong, 3 sealed (`purser status`). */
+export const EXIT = { done: 0, failed: 1, usage: 2, sealed: 3 } as const;
+
+/** What a command may ask of the other programs; main.ts loads each only when it is asked for. */
+export interface Programs {
+  /** The long-running ones resolve with the exit code. */
+  readonly server: (options: object) => Promise<number>;
+  readonly agent: (options: object) => Promise<number>;
+  readonly driver: (options: object) => Promise<number>;
+  readonly joinNode: (options: JoinOptions) => Promise<{ readonly address: string; readonly name: string }>;
+  readonly runtime: () => Promise<RuntimeSetup>;
+}
+
+export interface JoinOptions {
+  readonly token: string;
+  readonly name: string;
+  readonly stateDirectory: string;
+  readonly force: boolean;
+  readonly swarmNodeId: string | undefined;
+}
+
+export interface RuntimeOptions {
+  readonly daemonJson: string;
+  readonly dockerSocket: string;
+}
+
+/** Installs the shim into a Docker Engine (agent/runtime-config.ts). */
+export interface RuntimeSetup {
+  installRuntime(options: RuntimeOptions & { readonly source: string }): Promise<{ readonly changed: boolean }>;
+  uninstallRuntime(options: RuntimeOptions & { readonly force: boolean }): Promise<{ readonly changed: boolean; readonly warnings: readonly string[] }>;
+  runtimeStatus(options: RuntimeOptions): Promise<object>;
+}
+
+/** What every command gets. */
+export interface CommandContext {
+  readonly output: Output;
+  readonly programs: Programs;
+  /** Sets the exit code of a command that did its work but has something to say (sealed, for one). */
+  exit(code: number): void;
+}
