@@ -1,0 +1,67 @@
+// From a request in the pipeline to its two audit entries. Both share the same `auth` and `request` objects, which the audit
+// device renders once.
+
+import type { AuditAuth, AuditEntry, AuditRequest, AuditResponse } from '../audit/entry.ts';
+import type { TokenEntry } from '../auth/token/token-store.ts';
+import type { JsonObject, LogicalResponse, Operation } from '../core/logical.ts';
+import { isPurserError } from '../lib/errors.ts';
+import type { Mount } from './mount-table.ts';
+
+/** What the pipeline knows when it asks for the request entry. */
+export interface AuditFacts {
+  readonly id: string;
+  readonly path: string;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly operation: Operation;
+  readonly data: JsonObject;
+  readonly mount: Mount | undefined;
+  /** As it was shown, valid or not. */
+  readonly tokenId: string | undefined;
+  /** Absent when the token is not valid. */
+  readonly token: TokenEntry | undefined;
+  readonly isAllowed: boolean;
+  readonly grantingPolicies: readonly string[];
+}
+
+/** The entry before execution. */
+export function requestEntry(facts: AuditFacts): AuditEntry {
+  return { auth: authOf(facts), request: requestOf(facts) };
+}
+
+/** The entry after execution, from the one before it. */
+export function responseEntry(entry: AuditEntry, response: LogicalResponse | undefined): AuditEntry {
+  return response === undefined ? entry : { ...entry, response: responseOf(response) };
+}
+
+/** An entry of a request that failed. A foreign error's message could quote a value, so only our own messages are kept. */
+export function failedEntry(entry: AuditEntry, error: unknown): AuditEntry {
+  return { ...entry, error: isPurserError(error) ? error.message : 'internal error' };
+}
+
+function authOf({ tokenId, token, isAllowed, grantingPolicies }: AuditFacts): AuditAuth {
+  const shown = tokenId === undefined ? {} : { clientToken: tokenId };
+  const policyResults = { allowed: isAllowed, ...(grantingPolicies.length === 0 ? {} : { grantingPolicies: grantingPolicies.map((name) => ({ name, type: 'acl' })) }) };
+  if (token === undefined) return { ...shown, policyResults };
+  return {
+    ...shown, policyResults, accessor: token.accessor, displayName: token.displayName, policies: token.policies, metadata: token.metadata, tokenType: 'service',
+    tokenTtlSeconds: token.ttlSeconds, tokenIssueTime: new Date(token.createdAt).toISOString(),
+    ...(token.usesLeft === null ? {} : { remainingUses: token.usesLeft }),
+  };
+}
+
+function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount, tokenId, token }: AuditFacts): AuditRequest {
+  return {
+    id, operation, path, remoteAddress, remotePort, data,
+    ...(mount === undefined ? {} : { mountPoint: mount.path, mountType: mount.type, mountAccessor: mount.accessor }),
+    ...(tokenId === undefined ? {} : { clientToken: tokenId }),
+    ...(token === undefined ? {} : { clientTokenAccessor: token.accessor }),
+  };
+}
+
+function responseOf({ auth, data, leaseId, warnings }: LogicalResponse): AuditResponse {
+  return {
+    ...(auth === undefined ? {} : { auth }), ...(data === undefined ? {} : { data }),
+    ...(leaseId === undefined ? {} : { leaseId }), ...(warnings === undefined ? {} : { warnings }),
+  };
+}

@@ -1,0 +1,182 @@
+// The mount table: which engine serves which path prefix. Stored as one record, changed by one write, so a crash leaves the old
+// table or the new one. A mount that is being removed stays in the table, marked, until its storage is wiped: no engine ever
+// starts on another one's remains. No mount lies inside another, so at most one matches a path.
+
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
+import { z } from 'zod';
+import type { Caller, Engine, JsonObject, SecretSource } from '../core/logical.ts';
+import type { View } from '../core/view.ts';
+import { PurserError } from '../lib/errors.ts';
+import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+
+const TABLE_KEY = 'table';
+const WIPE_PAGE = 1_000;
+const MAX_MOUNTS = 1_000;
+const MAX_PATH_LENGTH = 256;
+
+const recordSchema = z.strictObject({
+  path: z.string().regex(/^(?:[^/]+\/)+$/),
+  type: z.string(),
+  uuid: z.uuid(),
+  accessor: z.string(),
+  description: z.string(),
+  options: z.record(z.string(), z.string()).nullable(),
+  isRemoved: z.boolean(),
+});
+const tableSchema = z.strictObject({ v: z.literal(1), mounts: z.array(recordSchema) });
+
+/** A mount as it is stored. */
+export type MountRecord = Readonly<z.infer<typeof recordSchema>>;
+
+/** What serves a mount; built-in ones have no record. */
+export interface Mount {
+  /** With trailing '/'. */
+  readonly path: string;
+  readonly type: string;
+  readonly accessor: string;
+  readonly description: string;
+  readonly options: Readonly<Record<string, string>> | null;
+  readonly uuid: string;
+  readonly engine: Engine;
+  /** For engines whose secrets a reference can name. */
+  readonly source?: SecretSource | undefined;
+  /** Paths (relative, exact or trailing '*') that need a valid token and no policy; the engine decides by the caller. */
+  readonly tokenOnlyPaths?: readonly string[];
+  /** A read whose response has no end: after it was authorised, handled and audited, `start` takes the response over. */
+  readonly stream?: {
+    readonly path: string;
+    /** @param tokenExpires milliseconds since the epoch. @throws before it wrote anything */
+    start(caller: Caller | undefined, tokenExpires: number, query: JsonObject, response: ServerResponse): void;
+  };
+}
+
+export interface Route {
+  readonly mount: Mount;
+  /** Relative to the mount. */
+  readonly path: string;
+}
+
+export interface MountTableOptions {
+  readonly view: View;
+  /** The view that holds the records of all mounts, `logical/`. */
+  readonly logical: View;
+  /** Makes the engine of a record. @throws ERR_REQUEST_INVALID for an unknown type */
+  readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source'>;
+}
+
+export class MountTable {
+  readonly #options: MountTableOptions;
+  readonly #mounts = new Map<string, Mount>();
+  readonly #lock = new KeyedLock();
+  #records: readonly MountRecord[];
+
+  private constructor(options: MountTableOptions, records: readonly MountRecord[]) {
+    this.#options = options;
+    this.#records = records;
+    for (const record of records) if (!record.isRemoved) this.#mounts.set(record.path, this.#open(record));
+  }
+
+  /** True when a table was ever written: the last step of setting up a new core. */
+  static async exists(view: View): Promise<boolean> {
+    return (await view.get(TABLE_KEY)) !== undefined;
+  }
+
+  /** Loads the table and finishes removals that a crash interrupted. @throws what decodeRecord throws */
+  static async open(options: MountTableOptions): Promise<MountTable> {
+    const bytes = await options.view.get(TABLE_KEY);
+    const table = new MountTable(options, bytes === undefined ? [] : decodeRecord(bytes, tableSchema, 'mount table').mounts);
+    for (const record of table.#records) if (record.isRemoved) await table.#wipe(record);
+    return table;
+  }
+
+  /** Adds an engine of the core itself: not stored, not removable. Its path is one of the reserved prefixes, or below one. */
+  addBuiltIn(mount: Mount): void {
+    this.#mounts.set(mount.path, mount);
+  }
+
+  /** The mount that serves `path`. A path that names a mount without its '/' is the mount's empty path. */
+  find(path: string): Route | undefined {
+    for (let slash = path.indexOf('/'); slash >= 0; slash = path.indexOf('/', slash + 1)) {
+      const mount = this.#mounts.get(path.slice(0, slash + 1));
+      if (mount !== undefined) return { mount, path: path.slice(slash + 1) };
+    }
+    const mount = this.#mounts.get(`${path}/`);
+    return mount && { mount, path: '' };
+  }
+
+  /** All mounts, sorted by path. */
+  all(): Mount[] {
+    return [...this.#mounts.values()].sort((a, b) => (a.path < b.path ? -1 : 1));
+  }
+
+  /**
+   * Adds a mount; durable when it resolves.
+   * @throws ERR_REQUEST_INVALID when the path is taken, reserved, or inside another mount
+   */
+  enable(wish: Pick<MountRecord, 'path' | 'type' | 'description' | 'options'>): Promise<void> {
+    return this.#lock.run(TABLE_KEY, async () => {
+      this.#checkFree(wish.path);
+      const record: MountRecord = { ...wish, uuid: randomUUID(), accessor: `${wish.type}_${randomBytes(4).toString('hex')}`, isRemoved: false };
+      const mount = this.#open(record);
+      await this.#store([...this.#records, record]);
+      this.#mounts.set(record.path, mount);
+    });
+  }
+
+  /** Removes a mount with everything in it; an unknown path is no error. @throws ERR_REQUEST_INVALID for a built-in one */
+  disable(path: string): Promise<void> {
+    return this.#lock.run(TABLE_KEY, async () => {
+      const record = this.#records.find((known) => known.path === path && !known.isRemoved);
+      if (record === undefined && this.#mounts.has(path)) throw refused(`cannot unmount ${path}`);
+      if (record === undefined) return;
+      await this.#store(this.#records.map((known) => (known === record ? { ...known, isRemoved: true } : known)));
+      this.#mounts.delete(path);
+      await this.#wipe(record);
+    });
+  }
+
+  #checkFree(path: string): void {
+    if (this.#records.length >= MAX_MOUNTS) throw refused(`there are ${MAX_MOUNTS} mounts already`);
+    if (path.length > MAX_PATH_LENGTH) throw refused('the mount path is too long');
+    for (const mount of this.#mounts.values()) {
+      if (path.startsWith(mount.path) || mount.path.startsWith(path)) throw refused(`path is already in use at ${mount.path}`);
+    }
+    if (RESERVED.some((reserved) => path.startsWith(reserved))) throw refused(`cannot mount below ${path.slice(0, path.indexOf('/') + 1)}`);
+  }
+
+  #open(record: MountRecord): Mount {
+    return { ...record, ...this.#options.createEngine(record, this.#viewOf(record)) };
+  }
+
+  #viewOf(record: MountRecord): View {
+    return this.#options.logical.sub(`${record.uuid}/`);
+  }
+
+  async #wipe(record: MountRecord): Promise<void> {
+    await wipeFolder(this.#viewOf(record), '');
+    await this.#store(this.#records.filter((known) => known.uuid !== record.uuid));
+  }
+
+  async #store(records: readonly MountRecord[]): Promise<void> {
+    await this.#options.view.put(TABLE_KEY, encodeRecord({ v: 1, mounts: records }));
+    this.#records = records;
+  }
+}
+
+/** Prefixes that belong to the core, now or when their engine exists. */
+const RESERVED = ['sys/', 'auth/', 'node/', 'identity/', 'cubbyhole/'];
+
+async function wipeFolder(view: View, prefix: string): Promise<void> {
+  for (;;) {
+    const names = await view.list(prefix, { limit: WIPE_PAGE });
+    for (const name of names) if (name.endsWith('/')) await wipeFolder(view, prefix + name);
+    await view.transaction(names.filter((name) => !name.endsWith('/')).map((name) => ({ kind: 'delete', key: prefix + name })));
+    if (names.length < WIPE_PAGE) return;
+  }
+}
+
+function refused(message: string): PurserError {
+  return new PurserError('ERR_REQUEST_INVALID', message);
+}

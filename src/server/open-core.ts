@@ -1,0 +1,143 @@
+// Puts together what lives above the open barrier, and fills a new core. Composition only. Prefixes of the barrier: see
+// core/FORMAT.md; below `node/` there are `auth/`, `swarm/` and the record `cluster`.
+
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import { AuditBroker } from '../audit/broker.ts';
+import { TokenEngine } from '../auth/token/token-engine.ts';
+import { authObject } from '../auth/token/token-json.ts';
+import { TokenStore } from '../auth/token/token-store.ts';
+import type { Barrier } from '../core/barrier.ts';
+import type { Engine, JsonObject } from '../core/logical.ts';
+import type { View } from '../core/view.ts';
+import { KvEngine } from '../engines/kv/kv-engine.ts';
+import { messageOf, PurserError } from '../lib/errors.ts';
+import { AuditDevices } from './audit-devices.ts';
+import type { ServerConfig } from './config.ts';
+import type { Lifecycle } from './core-state.ts';
+import { MountTable, type Mount, type MountRecord } from './mount-table.ts';
+import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
+import { PolicyStore } from './policy-store.ts';
+import { secretPaths } from './secret-paths.ts';
+import { auditRoutes } from './sys/audit.ts';
+import { capabilityRoutes } from './sys/capabilities.ts';
+import { keyRoutes } from './sys/keys.ts';
+import { mountRoutes } from './sys/mounts.ts';
+import { policyRoutes } from './sys/policies.ts';
+import { SysEngine } from './sys/sys-engine.ts';
+import { UnsealedCore } from './unsealed-core.ts';
+
+/** Mounted in every new core, so that the references of the documentation work; Vault does so in development mode only. */
+const FIRST_MOUNT = { path: 'secret/', type: 'kv', description: 'key/value secrets, with versions', options: { version: '2' } };
+const NODE_LOGIN_PATH = 'auth/node/login';
+
+export interface CoreOptions {
+  readonly config: ServerConfig;
+  readonly log: Logger;
+  readonly now: () => number;
+  /** Seals the core; resolves when the keys are gone. */
+  readonly seal: () => Promise<void>;
+  /** How nodes reach this core. */
+  readonly address: () => string;
+  /** What nodes pin; undefined for plain HTTP. */
+  readonly authority: NodeServicesOptions['authority'];
+}
+
+/** How a core is opened and set up, for CoreState. */
+export function coreLifecycle(options: CoreOptions): Lifecycle<UnsealedCore> {
+  const rootToken = options.config.dev?.rootToken;
+  return {
+    open: (barrier) => openCore(barrier, options),
+    isSetUp: (barrier) => MountTable.exists(barrier.view('mounts/')),
+    setUp: async (core, deliver) => {
+      const { id } = await core.tokens.createRoot(rootToken === undefined ? {} : { id: rootToken });
+      await deliver(id);
+      await core.mounts.enable(FIRST_MOUNT); // writes the mount table, which marks the setup as complete
+    },
+  };
+}
+
+async function openCore(barrier: Barrier, options: CoreOptions): Promise<UnsealedCore> {
+  const { config, log, now } = options;
+  const audit = new AuditBroker((device, error) => { log.error({ device, reason: messageOf(error) }, 'an audit device refused an entry'); });
+  try {
+    const devices = await AuditDevices.open({ broker: audit, view: barrier.view('audit/'), config: config.audit, now, log });
+    const tokens = await TokenStore.open(barrier.view('token/'), now);
+    const policies = await PolicyStore.open(barrier.view('policy/'));
+    const onChange: ChangeListener = (path, version) => nodes.changed(path, version);
+    const mounts = await MountTable.open({
+      view: barrier.view('mounts/'), logical: barrier.view('logical/'), createEngine: (record, view) => createEngine(record, view, now, onChange),
+    });
+    const nodes: NodeServices = await createNodeServices(await nodeOptions(barrier, options, { tokens, policies, mounts }));
+    const core = new UnsealedCore({ tokens, policies, audit, mounts, nodes, log });
+    const sys = new SysEngine([
+      ...mountRoutes(mounts, policies), ...policyRoutes(policies), ...capabilityRoutes(policies, tokens), ...auditRoutes(devices),
+      ...keyRoutes(barrier, () => core.startSeal(options.seal)),
+      { path: 'usage', operations: { read: async ({ data }) => ({ data: await nodes.queryUsage(data) }) } },
+    ]);
+    for (const mount of builtInMounts(sys, tokens, policies, nodes, now)) mounts.addBuiltIn(mount);
+    return core;
+  } catch (error) {
+    await audit.close().catch(() => undefined);
+    throw error;
+  }
+}
+
+function builtInMounts(sys: SysEngine, tokens: TokenStore, policies: PolicyStore, nodes: NodeServices, now: () => number): Mount[] {
+  const tokenEngine = new TokenEngine({ store: tokens, now, policyExists: async (name) => policies.has(name) });
+  return [
+    { ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths },
+    builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
+    builtIn('auth/node/', 'node', 'nodes, their join tokens and the workload roles', nodes.auth),
+    {
+      ...builtIn('node/', 'node', 'calls of nodes', nodes.calls),
+      stream: { path: 'watch', start: (caller, tokenExpires, query, response) => nodes.watch(caller, tokenExpires, query, response) },
+    },
+  ];
+}
+
+function builtIn(path: string, type: string, description: string, engine: Engine): Mount {
+  const kind = path.startsWith('auth/') ? `auth_${type}` : type;
+  return { path, type, description, engine, options: null, accessor: `${kind}_builtin`, uuid: '' };
+}
+
+/** Told of the full logical path. */
+type ChangeListener = (path: string, version: number) => void;
+
+function createEngine({ type, options, path: mountPath }: MountRecord, view: View, now: () => number, onChange: ChangeListener): Pick<Mount, 'engine' | 'source'> {
+  if (type !== 'kv') throw new PurserError('ERR_REQUEST_INVALID', 'unknown engine type', { hint: 'use kv-v2' });
+  if (options?.['version'] !== '2') throw new PurserError('ERR_REQUEST_INVALID', 'kv is offered in version 2 only', { hint: 'use the type kv-v2' });
+  const engine = new KvEngine({ view, now }, (path, version) => onChange(mountPath + path, version));
+  return { engine, source: engine };
+}
+
+async function nodeOptions(
+  barrier: Barrier, { log, now, address, authority }: CoreOptions, { tokens, policies, mounts }: Pick<UnsealedCore, 'tokens' | 'policies' | 'mounts'>,
+): Promise<NodeServicesOptions> {
+  return {
+    views: { auth: barrier.view('node/auth/'), ledger: barrier.view('ledger/'), swarm: barrier.view('node/swarm/') },
+    clusterId: await clusterId(barrier.view('node/')),
+    address: address(), authority, now,
+    issueToken: async ({ policies: names, ttlSeconds, displayName, metadata }): Promise<JsonObject> => {
+      const { id, entry } = await tokens.create({ policies: names, ttlSeconds, displayName, metadata, path: NODE_LOGIN_PATH, renewable: false });
+      return authObject(id, entry, now());
+    },
+    revokeTokens: async (nodeId) => { await tokens.revokeWhere((entry) => entry.path === NODE_LOGIN_PATH && entry.metadata['node_id'] === nodeId); },
+    secretPaths: () => secretPaths(mounts),
+    findSource: (path) => {
+      const route = mounts.find(path);
+      return route?.mount.source && { mountPoint: route.mount.path, source: route.mount.source, relativePath: route.path };
+    },
+    acl: (names) => policies.acl(names),
+    onFault: (error) => { log.error({ reason: messageOf(error) }, 'a call of a node failed'); },
+  };
+}
+
+/** Names this core in the logins of nodes, for as long as its store lives. */
+async function clusterId(view: View): Promise<string> {
+  const stored = await view.get('cluster');
+  if (stored !== undefined) return Buffer.from(stored).toString('latin1');
+  const id = randomUUID();
+  await view.put('cluster', Buffer.from(id, 'latin1'));
+  return id;
+}

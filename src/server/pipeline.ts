@@ -1,0 +1,192 @@
+// One request through the core, stage by stage, in Vault's order (handleRequest in vault/request_handling.go): token → input →
+// route → existence → policies → use → audit the request → engine → audit the response → reply. Fail closed: nothing runs
+// before its audit entry is taken, and no answer leaves before its own is.
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Caller, JsonObject, LogicalRequest, LogicalResponse, Operation } from '../core/logical.ts';
+import type { AuditEntry } from '../audit/entry.ts';
+import type { TokenEntry } from '../auth/token/token-store.ts';
+import { ROOT_POLICY_NAME } from '../auth/token/policy-names.ts';
+import { PurserError } from '../lib/errors.ts';
+import type { Acl } from '../policy/acl.ts';
+import { failedEntry, requestEntry, responseEntry } from './audit-entries.ts';
+import { readBody, type BodyLimits } from './http/body.ts';
+import { operationOf, type Target } from './http/request-path.ts';
+import type { Route } from './mount-table.ts';
+import type { UnsealedCore } from './unsealed-core.ts';
+
+/** One HTTP request, as the front hands it over. */
+export interface Exchange {
+  readonly id: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly target: Target;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+}
+
+export interface PipelineLimits {
+  readonly authenticated: BodyLimits;
+  readonly unauthenticated: BodyLimits;
+}
+
+type Access = 'policy' | 'token' | 'open';
+
+interface Identity { readonly tokenId: string; readonly entry: TokenEntry; readonly acl: Acl }
+
+/** What the later stages know of the request. */
+interface Subject {
+  readonly exchange: Exchange;
+  readonly identity: Identity | undefined;
+  readonly route: Route | undefined;
+  readonly access: Access;
+  readonly operation: Operation;
+  readonly data: JsonObject;
+}
+
+interface Verdict { readonly denial: PurserError | undefined; readonly grantingPolicies: readonly string[]; readonly hasSudo: boolean }
+
+/** The response was taken over: it goes on by itself. */
+export const STREAMING = Symbol('streaming');
+
+/**
+ * Runs one request.
+ * @returns what the engine answered, undefined for "done" (write) or "not there" (read, list), or STREAMING
+ * @throws PurserError; error-status.ts decides the reply
+ */
+export async function runPipeline(core: UnsealedCore, exchange: Exchange, limits: PipelineLimits): Promise<LogicalResponse | typeof STREAMING | undefined> {
+  refuseUnsupportedHeaders(exchange.request);
+  const tokenId = readToken(exchange.request);
+  const identity = await findIdentity(core, tokenId);
+  const data = await readInput(exchange, identity === undefined ? limits.unauthenticated : limits.authenticated);
+  const route = core.mounts.find(exchange.target.path);
+  const access = accessOf(route);
+  const operation = await findOperation(exchange, route, identity, access, data);
+  const subject: Subject = { exchange, identity, route, access, operation, data };
+  const verdict = decide(subject);
+  const use = identity === undefined || access === 'open' ? undefined : await core.tokens.use(identity.tokenId);
+  const isSpent = identity !== undefined && access !== 'open' && use === undefined;
+  const denial = isSpent ? denied() : verdict.denial;
+  try {
+    const response = await core.perform(() => perform(core, subject, { ...verdict, denial }, tokenId));
+    return startStream(subject, verdict) ? STREAMING : response;
+  } finally {
+    if (use?.isLast === true) await core.tokens.finishUse(identity!.tokenId);
+    await core.finished();
+  }
+}
+
+/** The stages between the two audit entries. */
+async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, tokenId: string | undefined): Promise<LogicalResponse | undefined> {
+  const entry = entryOf(subject, verdict, tokenId);
+  await core.audit.request(verdict.denial === undefined ? entry : failedEntry(entry, verdict.denial));
+  if (verdict.denial !== undefined) throw verdict.denial;
+  let response: LogicalResponse | undefined;
+  try {
+    response = await callEngine(subject, verdict);
+  } catch (error) {
+    await core.audit.response(failedEntry(entry, error));
+    throw error;
+  }
+  await core.audit.response(responseEntry(entry, response));
+  return response;
+}
+
+/** Lets the mount take the response over, for the one path where it does. */
+function startStream({ exchange, identity, route, operation, data }: Subject, { hasSudo }: Verdict): boolean {
+  const stream = route?.mount.stream;
+  if (stream === undefined || stream.path !== route?.path || operation !== 'read') return false;
+  stream.start(identity && callerOf(identity, hasSudo), identity?.entry.expiresAt ?? Infinity, data, exchange.response);
+  return true;
+}
+
+/** What would be silently ignored would mean something else to the client than to the server. */
+function refuseUnsupportedHeaders({ headers }: IncomingMessage): void {
+  if (headers['x-vault-wrap-ttl'] !== undefined && headers['x-vault-wrap-ttl'] !== '0') {
+    throw new PurserError('ERR_REQUEST_INVALID', 'response wrapping is not supported', { hint: 'leave X-Vault-Wrap-TTL out' });
+  }
+  const namespace = headers['x-vault-namespace'];
+  if (namespace !== undefined && !['', '/', 'root', 'root/'].includes(String(namespace))) {
+    throw new PurserError('ERR_REQUEST_INVALID', 'namespaces are not supported', { hint: 'leave X-Vault-Namespace out' });
+  }
+}
+
+function readToken({ headers }: IncomingMessage): string | undefined {
+  const token = headers['x-vault-token'];
+  if (typeof token === 'string' && token !== '') return token;
+  const match = /^Bearer +(\S+)$/i.exec(headers.authorization ?? '');
+  return match?.[1];
+}
+
+async function findIdentity(core: UnsealedCore, tokenId: string | undefined): Promise<Identity | undefined> {
+  const entry = tokenId === undefined ? undefined : await core.tokens.lookup(tokenId);
+  return entry && { tokenId: tokenId!, entry, acl: core.policies.acl(entry.policies) };
+}
+
+/** Body fields for writes, query parameters for everything else. */
+async function readInput({ request, target }: Exchange, limits: BodyLimits): Promise<JsonObject> {
+  if (target.verb === 'patch' && !/^application\/merge-patch\+json\s*(?:;|$)/.test(request.headers['content-type'] ?? '')) {
+    throw new PurserError('ERR_REQUEST_MEDIA_TYPE', 'a patch needs the content type application/merge-patch+json');
+  }
+  return target.verb === 'write' || target.verb === 'patch' ? readBody(request, limits) : target.query;
+}
+
+function accessOf(route: Route | undefined): Access {
+  if (route === undefined) return 'policy';
+  if (matchesAny(route.mount.engine.unauthenticatedPaths, route.path)) return 'open';
+  return matchesAny(route.mount.tokenOnlyPaths, route.path) ? 'token' : 'policy';
+}
+
+/** Asks the engine whether the target of a write exists; only for callers with a token, since strangers are refused anyway. */
+async function findOperation(exchange: Exchange, route: Route | undefined, identity: Identity | undefined, access: Access, data: JsonObject): Promise<Operation> {
+  const { verb } = exchange.target;
+  const engine = route?.mount.engine;
+  if (verb !== 'write' || engine?.exists === undefined || (identity === undefined && access !== 'open')) return operationOf(verb, true);
+  return operationOf(verb, await engine.exists(logicalRequest(exchange, route!, 'update', data)));
+}
+
+/** Policies, and sudo where the engine asks for it. */
+function decide({ exchange, identity, route, access, operation, data }: Subject): Verdict {
+  if (access === 'open') return { denial: undefined, grantingPolicies: [], hasSudo: false };
+  if (identity === undefined) return { denial: denied(), grantingPolicies: [], hasSudo: false };
+  const isSudoPath = matchesAny(route?.mount.engine.sudoPaths, route?.path ?? '');
+  const decision = identity.acl.check({ path: exchange.target.path, operation, data, isSudoPath });
+  const isAllowed = access === 'token' || decision.allowed;
+  return { denial: isAllowed ? undefined : denied(), grantingPolicies: decision.grantingPolicies, hasSudo: decision.hasSudo };
+}
+
+async function callEngine({ exchange, identity, route, access, operation, data }: Subject, { hasSudo }: Verdict): Promise<LogicalResponse | undefined> {
+  if (route === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', `no handler for route ${JSON.stringify(exchange.target.path)}. route entry not found.`);
+  const caller = identity === undefined || access === 'open' ? undefined : callerOf(identity, hasSudo);
+  return route.mount.engine.handle(logicalRequest(exchange, route, operation, data, caller));
+}
+
+function logicalRequest(exchange: Exchange, route: Route, operation: Operation, data: JsonObject, caller?: Caller): LogicalRequest {
+  const request = { operation, path: route.path, mountPoint: route.mount.path, data, remoteAddress: exchange.remoteAddress };
+  return caller === undefined ? request : { ...request, caller };
+}
+
+function callerOf({ tokenId, entry }: Identity, hasSudo: boolean): Caller {
+  return {
+    tokenId, accessor: entry.accessor, policies: entry.policies, displayName: entry.displayName, metadata: entry.metadata,
+    isRoot: entry.policies.includes(ROOT_POLICY_NAME), path: entry.path, hasSudo,
+  };
+}
+
+function entryOf({ exchange, identity, route, operation, data }: Subject, { denial, grantingPolicies }: Verdict, tokenId: string | undefined): AuditEntry {
+  const { id, target, remoteAddress, remotePort } = exchange;
+  return requestEntry({
+    id, path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: identity?.entry, isAllowed: denial === undefined, grantingPolicies,
+  });
+}
+
+/** Vault's notation for special paths: exact, or a prefix with a trailing `*`. */
+function matchesAny(patterns: readonly string[] | undefined, path: string): boolean {
+  if (patterns === undefined) return false;
+  for (const pattern of patterns) if (pattern.endsWith('*') ? path.startsWith(pattern.slice(0, -1)) : path === pattern) return true;
+  return false;
+}
+
+function denied(): PurserError {
+  return new PurserError('ERR_REQUEST_DENIED', 'permission denied');
+}

@@ -1,0 +1,107 @@
+// The named policies: kept in the barrier as the operator wrote them, parsed once, and compiled to one ACL per set of names.
+// All are in memory while the core is unsealed, so a request never waits for storage to be decided; every change drops the
+// compiled ACLs before it is acknowledged.
+
+import { z } from 'zod';
+import type { View } from '../core/view.ts';
+import { PurserError } from '../lib/errors.ts';
+import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
+import { KeyedLock } from '../lib/keyed-lock.ts';
+import { compileAcl, type Acl } from '../policy/acl.ts';
+import { BUILT_IN_POLICIES } from '../policy/built-in.ts';
+import { parsePolicy } from '../policy/parse.ts';
+import type { Policy } from '../policy/policy.ts';
+
+/** Distinct sets of policies; beyond it all are dropped, since token holders choose their subsets freely. */
+const MAX_COMPILED = 1_000;
+const MAX_NAME_LENGTH = 128;
+
+const recordSchema = z.strictObject({ v: z.literal(1), text: z.string() });
+
+export class PolicyStore {
+  readonly #view: View;
+  readonly #policies: Map<string, Policy>;
+  readonly #compiled = new Map<string, Acl>();
+  readonly #lock = new KeyedLock();
+
+  private constructor(view: View, policies: Map<string, Policy>) {
+    this.#view = view;
+    this.#policies = policies;
+  }
+
+  /** Reads all stored policies. @throws when one of them does not parse: to skip it could grant too much */
+  static async open(view: View): Promise<PolicyStore> {
+    const policies = new Map([...BUILT_IN_POLICIES].map(([name, { policy }]) => [name, policy]));
+    for (const name of await view.list('')) {
+      const bytes = await view.get(name);
+      if (bytes !== undefined) policies.set(name, parsePolicy(name, decodeRecord(bytes, recordSchema, 'policy').text));
+    }
+    return new PolicyStore(view, policies);
+  }
+
+  /** Names that operators see, sorted. */
+  names(): string[] {
+    return [...this.#policies.keys()].filter((name) => BUILT_IN_POLICIES.get(name)?.isInternal !== true).sort();
+  }
+
+  has(name: string): boolean {
+    return this.#policies.has(name);
+  }
+
+  /** The policy as it was written; undefined when there is none that operators may see. */
+  read(name: string): Policy | undefined {
+    const canonical = name.toLowerCase();
+    return BUILT_IN_POLICIES.get(canonical)?.isInternal === true ? undefined : this.#policies.get(canonical);
+  }
+
+  /**
+   * Stores a policy under the lower-case form of `name`.
+   * @throws ERR_REQUEST_INVALID for a name that cannot be used, ERR_POLICY_SYNTAX when `text` does not parse
+   */
+  async write(name: string, text: string): Promise<void> {
+    const canonical = checkName(name);
+    if (BUILT_IN_POLICIES.get(canonical)?.isImmutable === true) throw refused(`cannot update "${canonical}" policy`);
+    const policy = parsePolicy(canonical, text);
+    await this.#change(canonical, () => this.#view.put(canonical, encodeRecord({ v: 1, text })), policy);
+  }
+
+  /** Removes a policy; tokens that carry its name lose what it granted at once. @throws ERR_REQUEST_INVALID for a built-in one */
+  async delete(name: string): Promise<void> {
+    const canonical = checkName(name);
+    if (BUILT_IN_POLICIES.has(canonical)) throw refused(`cannot delete "${canonical}" policy`);
+    if (this.#policies.has(canonical)) await this.#change(canonical, () => this.#view.delete(canonical), undefined);
+  }
+
+  /** The ACL of a set of policies; names without a policy grant nothing. */
+  acl(names: readonly string[]): Acl {
+    const key = names.join('\n');
+    const known = this.#compiled.get(key);
+    if (known !== undefined) return known;
+    const acl = compileAcl(names.map((name) => this.#policies.get(name)).filter((policy) => policy !== undefined));
+    if (this.#compiled.size >= MAX_COMPILED) this.#compiled.clear();
+    this.#compiled.set(key, acl);
+    return acl;
+  }
+
+  /** Storage first: what is in force is never ahead of what a restart would find. */
+  #change(name: string, store: () => Promise<void>, policy: Policy | undefined): Promise<void> {
+    return this.#lock.run(name, async () => {
+      await store();
+      if (policy === undefined) this.#policies.delete(name);
+      else this.#policies.set(name, policy);
+      this.#compiled.clear();
+    });
+  }
+}
+
+function checkName(name: string): string {
+  const canonical = name.normalize('NFKC').toLowerCase();
+  if (canonical.length > MAX_NAME_LENGTH || !/^[^\s/,*]+$/u.test(canonical) || /[\p{C}\p{Z}]/u.test(canonical)) {
+    throw refused('a policy name is 1 to 128 characters without blanks, slashes, commas and stars');
+  }
+  return canonical;
+}
+
+function refused(message: string): PurserError {
+  return new PurserError('ERR_REQUEST_INVALID', message);
+}

@@ -1,0 +1,41 @@
+// Sends each request to where it belongs: the few routes that work on a sealed core, or the pipeline of the unsealed one.
+
+import { PurserError } from '../lib/errors.ts';
+import type { CoreState } from './core-state.ts';
+import { readBody, type BodyLimits } from './http/body.ts';
+import type { Incoming, RequestHandler } from './http/front.ts';
+import { successReply, type Reply } from './http/reply.ts';
+import { runPipeline, STREAMING, type PipelineLimits } from './pipeline.ts';
+import { isOperatorPath, serveOperatorPath } from './sys/operator-routes.ts';
+import type { UnsealedCore } from './unsealed-core.ts';
+
+const MAX_DEPTH = 300;
+/** A resolve of 256 workloads with all their labels stays below it. */
+const MAX_VALUES = 250_000;
+/** Whoever shows no valid token gets less memory and time. */
+const UNAUTHENTICATED: BodyLimits = { maxBytes: 1024 * 1024, maxDepth: MAX_DEPTH, maxValues: 10_000 };
+
+export interface RequestHandlerOptions {
+  readonly state: CoreState<UnsealedCore>;
+  readonly storageType: string;
+  readonly now: () => number;
+  readonly maxBodyBytes: number;
+}
+
+export function createRequestHandler(options: RequestHandlerOptions): RequestHandler {
+  const limits: PipelineLimits = { authenticated: { maxBytes: options.maxBodyBytes, maxDepth: MAX_DEPTH, maxValues: MAX_VALUES }, unauthenticated: UNAUTHENTICATED };
+  return (incoming) => (isOperatorPath(incoming.target.path) ? serveOperator(options, incoming) : serveCore(options, limits, incoming));
+}
+
+function serveOperator(options: RequestHandlerOptions, { request, target }: Incoming): Promise<Reply> {
+  return serveOperatorPath(target.path, options, { verb: target.verb, query: target.query, body: () => readBody(request, UNAUTHENTICATED) });
+}
+
+async function serveCore({ state }: RequestHandlerOptions, limits: PipelineLimits, { id, request, response, target }: Incoming): Promise<Reply | undefined> {
+  const core = state.unsealed;
+  if (core === undefined) throw new PurserError('ERR_BARRIER_SEALED', 'the core is sealed');
+  const { remoteAddress = '', remotePort = 0 } = request.socket;
+  const answer = await runPipeline(core, { id, request, response, target, remoteAddress, remotePort }, limits);
+  if (answer === STREAMING) return undefined;
+  return successReply(id, answer, target.verb === 'read' || target.verb === 'list', target.verb === 'list');
+}

@@ -1,0 +1,96 @@
+// Everything that lives above the open barrier, as one thing that comes with unseal and goes with seal. Requests run inside
+// perform(), so that closing can wait for them; what each part does is in its own folder, and open-core.ts puts them together.
+
+import type { Logger } from 'pino';
+import type { AuditBroker } from '../audit/broker.ts';
+import type { TokenStore } from '../auth/token/token-store.ts';
+import { messageOf, PurserError } from '../lib/errors.ts';
+import type { Closable } from './core-state.ts';
+import type { MountTable } from './mount-table.ts';
+import type { NodeServices } from './node/node-services.ts';
+import type { PolicyStore } from './policy-store.ts';
+
+/** How long requests under way may hold up a seal, in milliseconds. */
+const CLOSE_MILLISECONDS = 2_000;
+/** How often expired tokens are removed, in milliseconds. */
+const TIDY_MILLISECONDS = 5 * 60_000;
+
+interface Parts {
+  readonly tokens: TokenStore;
+  readonly policies: PolicyStore;
+  readonly audit: AuditBroker;
+  readonly mounts: MountTable;
+  readonly nodes: NodeServices;
+  readonly log: Logger;
+}
+
+export class UnsealedCore implements Closable {
+  readonly tokens: TokenStore;
+  readonly policies: PolicyStore;
+  readonly audit: AuditBroker;
+  readonly mounts: MountTable;
+  readonly #nodes: NodeServices;
+  readonly #log: Logger;
+  readonly #tidyTimer: NodeJS.Timeout;
+  #active = 0;
+  #onIdle: (() => void) | undefined;
+  #isClosed = false;
+  #sealing: Promise<void> | undefined;
+
+  constructor(parts: Parts) {
+    this.tokens = parts.tokens;
+    this.policies = parts.policies;
+    this.audit = parts.audit;
+    this.mounts = parts.mounts;
+    this.#nodes = parts.nodes;
+    this.#log = parts.log;
+    this.#tidyTimer = setInterval(() => void this.#tidy(), TIDY_MILLISECONDS).unref();
+  }
+
+  /** Runs one audited request; close() waits for it. @throws ERR_BARRIER_SEALED once the core is closing */
+  async perform<R>(action: () => Promise<R>): Promise<R> {
+    if (this.#isClosed) throw new PurserError('ERR_BARRIER_SEALED', 'the core is sealed');
+    this.#active++;
+    try {
+      return await action();
+    } finally {
+      if (--this.#active === 0) this.#onIdle?.();
+    }
+  }
+
+  /** Starts sealing on behalf of a request, which is then still audited and answered by finished(). */
+  startSeal(seal: () => Promise<void>): void {
+    this.#sealing ??= seal();
+  }
+
+  /** After the audit entry of a response: waits for the seal that the request may have asked for. */
+  async finished(): Promise<void> {
+    await this.#sealing;
+  }
+
+  /** Ends the responses that have no end of their own. */
+  endStreams(): Promise<void> {
+    return this.#nodes.close();
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearInterval(this.#tidyTimer);
+    await this.endStreams();
+    if (this.#active > 0) {
+      let deadline: NodeJS.Timeout | undefined;
+      await new Promise<void>((resolve) => { this.#onIdle = resolve; deadline = setTimeout(resolve, CLOSE_MILLISECONDS); });
+      clearTimeout(deadline);
+    }
+    await this.audit.close().catch((error: unknown) => { this.#log.error({ reason: messageOf(error) }, 'an audit device did not close cleanly'); });
+  }
+
+  async #tidy(): Promise<void> {
+    try {
+      const removed = await this.tokens.tidy();
+      if (removed > 0) this.#log.debug({ removed }, 'removed expired tokens');
+    } catch (error) {
+      if (!this.#isClosed) this.#log.warn({ reason: messageOf(error) }, 'expired tokens could not be removed');
+    }
+  }
+}
