@@ -52,6 +52,7 @@ down() {
   [ -e "$state/started-dockerd" ] && stop dockerd dockerd
   [ -e "$state/made-profile" ] && rm -rf "$HOME/.purser"
   rm -rf "$state"
+  rm -f /var/lib/purser/runtime-install.json.lock
   rmdir /var/lib/purser /run/purser 2> /dev/null || true
   echo "removed the quickstart"
 }

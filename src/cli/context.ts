@@ -31,7 +31,7 @@ export interface RuntimeOptions {
 /** Installs the shim into a Docker Engine (agent/runtime-config.ts). */
 export interface RuntimeSetup {
   installRuntime(options: RuntimeOptions & { readonly source: string }): Promise<{ readonly changed: boolean }>;
-  uninstallRuntime(options: RuntimeOptions & { readonly force: boolean }): Promise<{ readonly changed: boolean; readonly warnings: readonly string[] }>;
+  uninstallRuntime(options: RuntimeOptions & { readonly force: boolean }): Promise<{ readonly changed: boolean; readonly complete: boolean; readonly warnings: readonly string[] }>;
   runtimeStatus(options: RuntimeOptions): Promise<object>;
 }
 

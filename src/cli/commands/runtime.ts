@@ -23,7 +23,8 @@ export function registerRuntime(program: Command, context: CommandContext): void
     .action(async (options: RuntimeOptions & { readonly force?: boolean }) => {
       const result = await (await context.programs.runtime()).uninstallRuntime({ ...options, force: options.force === true });
       for (const warning of result.warnings) context.output.warn(warning);
-      context.output.line(result.changed ? 'the Docker Engine starts containers without purser' : 'purser was not installed in the Docker Engine');
+      context.output.line(!result.complete ? 'the Docker Engine starts new containers without purser; see the warning for what is left'
+        : result.changed ? 'the Docker Engine starts containers without purser' : 'purser was not installed in the Docker Engine');
     });
   common(runtime.command('status')).option('--format <format>', 'table or json', 'table')
     .action(async (options: RuntimeOptions & { readonly format?: string }) => {
