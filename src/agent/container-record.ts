@@ -30,8 +30,7 @@ const fileSchema = z.strictObject({
 /** A bind mount on the host that puts a live file over Docker's own secret file. */
 const overMountSchema = z.strictObject({ name: z.string().min(1).max(255), over: z.string().startsWith('/').max(4096) });
 
-export const containerRecordSchema = z.strictObject({
-  format: z.literal(1),
+const recordSchema = z.strictObject({
   workload: workloadSchema,
   dockerRoot: z.string().startsWith('/').optional(),
   /** Milliseconds since the epoch at which the grant was made; older events of Docker are about an earlier run. */
@@ -40,9 +39,12 @@ export const containerRecordSchema = z.strictObject({
   overMounts: z.array(overMountSchema),
 });
 
+/** The file: what it is, then the record. */
+export const containerFileSchema = z.strictObject({ format: z.literal(1), container: recordSchema });
+
 export type GrantedFile = Readonly<z.infer<typeof fileSchema>>;
 export type OverMount = Readonly<z.infer<typeof overMountSchema>>;
-export type ContainerRecord = Readonly<Omit<z.infer<typeof containerRecordSchema>, 'format' | 'files' | 'overMounts'>> & {
+export type ContainerRecord = Readonly<Omit<z.infer<typeof recordSchema>, 'files' | 'overMounts'>> & {
   readonly files: readonly GrantedFile[];
   readonly overMounts: readonly OverMount[];
 };

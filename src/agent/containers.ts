@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { containerRecordSchema } from './container-record.ts';
+import { containerFileSchema } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 
 export class Containers {
@@ -31,7 +31,7 @@ export class Containers {
     for (const name of await readdir(directory)) {
       if (!/^[0-9a-f]{64}\.json$/.test(name)) continue;
       try {
-        const stored = await readJsonFile(join(directory, name), (value) => containerRecordSchema.parse(value));
+        const stored = await readJsonFile(join(directory, name), (value) => containerFileSchema.parse(value).container);
         if (stored !== undefined) containers.#index(stored);
       } catch (error) {
         log.error({ container: name.slice(0, 12), err: messageOf(error).split('\n')[0] }, 'the record of a container cannot be read; it no longer follows rotations');
@@ -57,7 +57,7 @@ export class Containers {
   put(record: ContainerRecord): void {
     this.#unindex(record.workload.id);
     this.#index(record);
-    const text = `${JSON.stringify({ format: 1, ...record })}\n`;
+    const text = `${JSON.stringify({ format: 1, container: record })}\n`;
     this.#later(record.workload.id, () => writeFileAtomic(this.#file(record.workload.id), text, { mode: 0o600 }));
   }
 

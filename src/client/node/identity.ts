@@ -15,7 +15,6 @@ import type { FileLock } from '../../lib/file-lock.ts';
 export const DEFAULT_STATE_DIRECTORY = '/var/lib/purser/agent';
 
 const nodeSchema = z.strictObject({
-  format: z.literal(1),
   node_id: z.string().min(1).max(128),
   cluster_id: z.string().min(1).max(128),
   address: z.url({ protocol: /^https?$/ }),
@@ -23,9 +22,10 @@ const nodeSchema = z.strictObject({
   ca: z.string().startsWith('-----BEGIN CERTIFICATE-----').optional(),
   name: z.string().min(1).max(128),
 });
+const fileSchema = z.strictObject({ format: z.literal(1), node: nodeSchema });
 
-/** The contents of node.json. */
-export type NodeRecord = Omit<z.infer<typeof nodeSchema>, 'format'>;
+/** Who the node is, and which core it belongs to. */
+export type NodeRecord = z.infer<typeof nodeSchema>;
 
 export interface NodeIdentity extends NodeRecord {
   readonly key: KeyObject;
@@ -44,10 +44,10 @@ export async function loadIdentity(stateDirectory: string): Promise<NodeIdentity
     throw corrupt(hasRecord ? paths.key : paths.record, 'it is missing while the other half of the identity is there');
   }
   const record = await readJsonFile(paths.record, (value) => {
-    const parsed = nodeSchema.safeParse(value);
+    const parsed = fileSchema.safeParse(value);
     // zod's own report runs over many lines; the name of the first bad field is what helps.
     if (!parsed.success) throw new Error(`its field ${parsed.error.issues[0]?.path.join('.') || '(top)'} is not valid`);
-    return parsed.data;
+    return parsed.data.node;
   });
   if (record === undefined) throw corrupt(paths.record, 'it vanished while being read');
   return { ...record, key: await readKey(paths.key) };
@@ -72,7 +72,7 @@ export async function storeIdentity(stateDirectory: string, identity: NodeIdenti
   const { key, ...record } = identity;
   await rm(paths.record, { force: true });
   await writeFileAtomic(paths.key, key.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-  await writeFileAtomic(paths.record, `${JSON.stringify({ format: 1, ...record }, null, 2)}\n`, { mode: 0o600 });
+  await writeFileAtomic(paths.record, `${JSON.stringify({ format: 1, node: record }, null, 2)}\n`, { mode: 0o600 });
 }
 
 /** Creates `directory` with mode 0700, or narrows it to that. */

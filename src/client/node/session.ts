@@ -52,7 +52,7 @@ export class NodeSession {
     try {
       return await action(client);
     } catch (error) {
-      if (!(error instanceof CoreResponseError) || error.status !== 403) throw error;
+      if (!isTokenRefused(error)) throw error;
       if (this.#token === token) this.forgetToken();
     }
     return action(await this.ready());
@@ -103,6 +103,11 @@ export class NodeSession {
       throw explainLogin(error);
     }
   }
+}
+
+/** A 403 that a new login may mend: not one about what the node, whoever it is, may have. */
+function isTokenRefused(error: unknown): boolean {
+  return error instanceof CoreResponseError && error.status === 403 && error.serverCode?.startsWith('ERR_RESOLVE_') !== true;
 }
 
 /** Gives a refused login its own code, so that callers can tell a revoked node and a wrong clock from a missing grant. */
