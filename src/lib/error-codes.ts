@@ -9,6 +9,7 @@ export const ERROR_CODES = {
   ERR_STORAGE_KEY: 'a storage key is empty, too long or malformed',
 
   ERR_BARRIER_SEALED: 'the core is sealed',
+  ERR_RECORD_INVALID: 'a stored record opened, but its content is not what this program writes',
   ERR_BARRIER_OPEN: 'a stored record does not open: it was altered, moved, truncated or written under another key',
   ERR_SEAL_CONFIG: 'the seal configuration is not valid',
   ERR_SEAL_INITIALIZED: 'the core is already initialized',
