@@ -1,0 +1,163 @@
+// One audit entry, and its rendering as a JSON line without chain (FORMAT.md): the shape of Vault's audit log. No string value
+// of request or response data, no token and no accessor is ever rendered in clear. A part that both entries of a request share is
+// rendered once: pass the same `auth` and `request` objects to both.
+
+import type { JsonObject, JsonValue } from '../core/logical.ts';
+
+export interface AuditAuth {
+  readonly clientToken?: string;
+  readonly accessor?: string;
+  readonly displayName?: string;
+  readonly policies?: readonly string[];
+  readonly policyResults?: { readonly allowed: boolean; readonly grantingPolicies?: readonly { readonly name: string; readonly type: string }[] };
+  readonly metadata?: Readonly<Record<string, string>>;
+  readonly tokenType?: string;
+  readonly tokenTtlSeconds?: number;
+  readonly tokenIssueTime?: string;
+  readonly remainingUses?: number;
+}
+
+export interface AuditRequest {
+  /** The same UUID as in the response envelope. */
+  readonly id: string;
+  readonly operation: string;
+  /** Mount-qualified, as routed. */
+  readonly path: string;
+  readonly mountPoint?: string;
+  readonly mountType?: string;
+  readonly mountAccessor?: string;
+  readonly clientToken?: string;
+  readonly clientTokenAccessor?: string;
+  readonly data?: JsonObject | null;
+  readonly remoteAddress?: string;
+  readonly remotePort?: number;
+  readonly wrapTtlSeconds?: number;
+  /** Only headers that carry no secret. */
+  readonly headers?: Readonly<Record<string, readonly string[]>>;
+}
+
+export interface AuditResponse {
+  /** The `auth` object of the envelope, as the client gets it; token and accessor in it are hashed. */
+  readonly auth?: JsonObject;
+  readonly leaseId?: string;
+  readonly data?: JsonObject | null;
+  readonly warnings?: readonly string[];
+  readonly wrapInfo?: JsonObject;
+}
+
+export interface AuditEntry {
+  readonly auth?: AuditAuth;
+  readonly request: AuditRequest;
+  /** Only in response entries. */
+  readonly response?: AuditResponse;
+  /** Why the request failed; messages of PurserError carry no values. */
+  readonly error?: string;
+}
+
+export type EntryType = 'request' | 'response';
+
+export interface Hashes {
+  /** Keyed hash of one string, with its prefix. */
+  readonly hash: (value: string) => string;
+  /** The same, for strings that come again with other requests: tokens and accessors, never values. */
+  readonly hashCached: (value: string) => string;
+}
+
+/** Longer lists of keys are logged as their number: hashing them would hold up everybody else. */
+const MAX_LISTED_KEYS = 1_000;
+const SECRET_AUTH_FIELDS = ['client_token', 'accessor'];
+const SECRET_WRAP_FIELDS = ['token', 'accessor', 'wrapped_accessor'];
+
+export class EntryRenderer {
+  readonly #hashes: Hashes;
+  readonly #rendered = new WeakMap<object, string>();
+
+  constructor(hashes: Hashes) {
+    this.#hashes = hashes;
+  }
+
+  /** @returns a JSON object as text; the device adds the chain as its last member */
+  render(type: EntryType, entry: AuditEntry, timeMs: number): string {
+    const parts = [`{"time":"${new Date(timeMs).toISOString()}","type":"${type}"`];
+    if (entry.auth !== undefined) parts.push(`"auth":${this.#once(entry.auth, (auth) => this.#auth(auth))}`);
+    parts.push(`"request":${this.#once(entry.request, (request) => this.#request(request))}`);
+    if (type === 'response' && entry.response !== undefined) parts.push(`"response":${JSON.stringify(this.#response(entry.response, entry.request))}`);
+    if (entry.error !== undefined) parts.push(`"error":${JSON.stringify(entry.error)}`);
+    return `${parts.join(',')}}`;
+  }
+
+  #once<T extends object>(part: T, shape: (part: T) => object): string {
+    let text = this.#rendered.get(part);
+    if (text === undefined) {
+      text = JSON.stringify(shape(part));
+      this.#rendered.set(part, text);
+    }
+    return text;
+  }
+
+  #auth(auth: AuditAuth): object {
+    return {
+      client_token: this.#secret(auth.clientToken),
+      accessor: this.#secret(auth.accessor),
+      display_name: auth.displayName,
+      policies: auth.policies,
+      token_policies: auth.policies,
+      policy_results: auth.policyResults && { allowed: auth.policyResults.allowed, granting_policies: auth.policyResults.grantingPolicies },
+      metadata: auth.metadata,
+      token_type: auth.tokenType,
+      token_ttl: auth.tokenTtlSeconds,
+      token_issue_time: auth.tokenIssueTime,
+      remaining_uses: auth.remainingUses,
+    };
+  }
+
+  #request(request: AuditRequest): object {
+    return {
+      id: request.id,
+      operation: request.operation,
+      mount_point: request.mountPoint,
+      mount_type: request.mountType,
+      mount_accessor: request.mountAccessor,
+      client_token: this.#secret(request.clientToken),
+      client_token_accessor: this.#secret(request.clientTokenAccessor),
+      path: request.path,
+      data: request.data && this.#hashed(request.data),
+      remote_address: request.remoteAddress,
+      remote_port: request.remotePort,
+      wrap_ttl: request.wrapTtlSeconds,
+      headers: request.headers,
+    };
+  }
+
+  #response(response: AuditResponse, request: AuditRequest): object {
+    return {
+      auth: response.auth && this.#withHashed(response.auth, SECRET_AUTH_FIELDS),
+      secret: response.leaseId === undefined || response.leaseId === '' ? undefined : { lease_id: response.leaseId },
+      mount_point: request.mountPoint,
+      mount_type: request.mountType,
+      data: response.data && this.#hashed(request.operation === 'list' ? withoutLongLists(response.data) : response.data),
+      warnings: response.warnings,
+      wrap_info: response.wrapInfo && this.#withHashed(response.wrapInfo, SECRET_WRAP_FIELDS),
+    };
+  }
+
+  #secret(value: string | undefined): string | undefined {
+    return value === undefined || value === '' ? undefined : this.#hashes.hashCached(value);
+  }
+
+  #withHashed(object: JsonObject, names: readonly string[]): JsonObject {
+    return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, names.includes(name) ? this.#hashed(value) : value]));
+  }
+
+  #hashed(value: JsonValue): JsonValue {
+    if (typeof value === 'string') return value === '' ? this.#hashes.hashCached('') : this.#hashes.hash(value);
+    if (typeof value !== 'object' || value === null) return value;
+    if (Array.isArray(value)) return (value as readonly JsonValue[]).map((item) => this.#hashed(item));
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.#hashed(item)]));
+  }
+}
+
+function withoutLongLists(data: JsonObject): JsonObject {
+  return Object.fromEntries(Object.entries(data).map(([name, value]): [string, JsonValue] =>
+    [name, Array.isArray(value) && value.length > MAX_LISTED_KEYS ? value.length : value]));
+}

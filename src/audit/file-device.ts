@@ -1,0 +1,259 @@
+// The file audit device: one chained line per entry (FORMAT.md), handed to the kernel before log() resolves. Entries of one turn
+// of the event loop share one write; a batch that cannot be written whole is refused whole and leaves no trace. The barrier
+// keeps an anchor no more than a second behind, so that a cut file is noticed at the next start.
+
+import { createHmac } from 'node:crypto';
+import { rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+
+import type { View } from '../core/view.ts';
+import { isPurserError, PurserError } from '../lib/errors.ts';
+import { AnchorRecord } from './anchor.ts';
+import type { Anchor } from './anchor.ts';
+import { AppendFile } from './append-file.ts';
+import { nextHead, sealLine } from './chain.ts';
+import type { Head } from './chain.ts';
+import type { AuditDevice } from './device.ts';
+import { EntryRenderer } from './entry.ts';
+import type { AuditEntry, EntryType } from './entry.ts';
+import { damaged, recover } from './recovery.ts';
+import { verifyFile } from './verify.ts';
+import type { VerifyReport } from './verify.ts';
+
+const ANCHOR_DELAY_MS = 1_000;
+const ANCHOR_ENTRIES = 4_096;
+/** Entries waiting for a slow disk; beyond it requests are refused instead of filling the memory. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+const MAX_CACHED_HASHES = 1_024;
+
+export interface FileAuditOptions {
+  /** Absolute. */
+  readonly path: string;
+  /** The file must lie in this directory or below it. */
+  readonly directory: string;
+  /** For keys and anchor; of this device alone. */
+  readonly view: View;
+  readonly now: () => number;
+  /** The operator accepts a missing, cut or changed file: it is renamed to `….damaged-<time>` and the chain goes on in a new one. */
+  readonly replaceDamaged?: boolean;
+  /** Told when the anchor could not be stored or the file was found changed; entries may go on. */
+  readonly onFailure?: (error: unknown) => void;
+}
+
+interface Waiting {
+  readonly body: string;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class FileAuditDevice implements AuditDevice {
+  readonly type = 'file';
+  readonly #options: FileAuditOptions;
+  readonly #record: AnchorRecord;
+  readonly #renderer: EntryRenderer;
+  /** Hashes of the last tokens and accessors: each would cost 3 µs in every entry. */
+  readonly #hashes = new Map<string, string>();
+  #file: AppendFile;
+  #head: Head;
+  #queue: Waiting[] = [];
+  #queuedBytes = 0;
+  #isScheduled = false;
+  #isReopening = false;
+  #isClosed = false;
+  #unanchored = 0;
+  #anchorTimer: NodeJS.Timeout | undefined;
+  #turn: Promise<void> = Promise.resolve();
+
+  private constructor(options: FileAuditOptions, record: AnchorRecord, file: AppendFile, head: Head) {
+    this.#options = options;
+    this.#record = record;
+    this.#renderer = new EntryRenderer({ hash: (value) => this.hmacString(value), hashCached: (value) => this.#hashOnce(value) });
+    this.#file = file;
+    this.#head = head;
+  }
+
+  /**
+   * Opens or begins the file and proves its end.
+   * @throws ERR_AUDIT_CHAIN when it is missing, cut or changed, ERR_AUDIT_FILE when it cannot be used safely
+   */
+  static async open(options: FileAuditOptions): Promise<FileAuditDevice> {
+    const record = await AnchorRecord.open(options.view);
+    const anchor = await record.load();
+    const { file, head } = await openFile(options, record, anchor, 'created').catch(async (error: unknown) => {
+      if (options.replaceDamaged !== true || !isPurserError(error, 'ERR_AUDIT_CHAIN')) throw error;
+      return replaceFile(options, record, anchor);
+    });
+    const device = new FileAuditDevice(options, record, file, head);
+    await device.#saveAnchor();
+    return device;
+  }
+
+  hmacString(value: string): string {
+    return `hmac-sha256:${createHmac('sha256', this.#record.keys.hmacKey).update(value).digest('hex')}`;
+  }
+
+  async log(type: EntryType, entry: AuditEntry): Promise<void> {
+    if (this.#isClosed) throw refused('the audit device is closed');
+    const body = this.#renderer.render(type, entry, this.#options.now());
+    if (this.#queuedBytes + body.length > MAX_QUEUED_BYTES) throw refused('too many audit entries wait for the disk');
+    this.#queuedBytes += body.length;
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ body, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  async reopen(): Promise<void> {
+    if (this.#isClosed) throw refused('the audit device is closed');
+    await this.#inTurn(async () => {
+      this.#isReopening = true;
+      try {
+        const before = this.#file;
+        const opened = await openFile(this.#options, this.#record, { head: this.#head, size: before.size }, 'rotated', before);
+        this.#file = opened.file;
+        this.#head = opened.head;
+        await before.close();
+      } finally {
+        this.#isReopening = false;
+        this.#schedule();
+      }
+    });
+    await this.#saveAnchor();
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    await this.#turn;
+    this.#writeBatch();
+    try {
+      if (this.#file.broken === undefined) await this.#saveAnchor();
+    } finally {
+      clearTimeout(this.#anchorTimer);
+      await this.#file.close();
+    }
+  }
+
+  /**
+   * Proves the whole file up to now, while it is being written.
+   * @param name a plain file name beside the device's file, for one that was rotated away
+   */
+  async verify(name?: string): Promise<VerifyReport> {
+    const { chainKey } = this.#record.keys;
+    const { path } = this.#options;
+    if (name !== undefined) {
+      if (name === '' || name.includes('/') || name === '..' || name === '.') throw new PurserError('ERR_REQUEST_INVALID', 'the name of a rotated audit file is a plain file name');
+      return verifyFile(join(dirname(path), name), { chainKey });
+    }
+    return verifyFile(path, { chainKey, anchor: this.#head, size: this.#file.size });
+  }
+
+  #hashOnce(value: string): string {
+    let hash = this.#hashes.get(value);
+    if (hash === undefined) {
+      hash = this.hmacString(value);
+      if (this.#hashes.size >= MAX_CACHED_HASHES) this.#hashes.clear();
+      this.#hashes.set(value, hash);
+    }
+    return hash;
+  }
+
+  /** Everything that is logged in this turn of the event loop goes into one write. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      if (!this.#isReopening) this.#writeBatch();
+    });
+  }
+
+  #writeBatch(): void {
+    if (this.#queue.length === 0) return;
+    const batch = this.#queue;
+    this.#queue = [];
+    this.#queuedBytes = 0;
+    let head = this.#head;
+    let text = '';
+    try {
+      for (const { body } of batch) {
+        head = nextHead(this.#record.keys.chainKey, head, body);
+        text += sealLine(body, head);
+      }
+      this.#file.append(Buffer.from(text));
+    } catch (error) {
+      for (const { reject } of batch) reject(error);
+      return;
+    }
+    this.#head = head;
+    for (const { resolve } of batch) resolve();
+    this.#scheduleAnchor(batch.length);
+  }
+
+  #scheduleAnchor(entries: number): void {
+    this.#unanchored += entries;
+    if (this.#isClosed) return;
+    const delay = this.#unanchored >= ANCHOR_ENTRIES ? 0 : ANCHOR_DELAY_MS;
+    if (this.#anchorTimer !== undefined && delay > 0) return;
+    if (delay === 0) this.#unanchored = 0;
+    clearTimeout(this.#anchorTimer);
+    this.#anchorTimer = setTimeout(() => {
+      this.#anchorTimer = undefined;
+      this.#saveAnchor().catch((error: unknown) => this.#options.onFailure?.(error));
+    }, delay).unref();
+  }
+
+  #saveAnchor(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#unanchored = 0;
+      const file = this.#file;
+      const anchor = { head: this.#head, size: file.size };
+      file.check();
+      await file.sync();
+      await this.#record.save(anchor);
+    });
+  }
+
+  /** One after the other, so that an older anchor never replaces a newer one, and no file is closed while it is synced. */
+  #inTurn(action: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(action);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/** @param before the file in use until now, when there is one */
+async function openFile(
+  options: FileAuditOptions, record: AnchorRecord, known: Anchor, reason: 'created' | 'rotated' | 'replaced', before?: AppendFile,
+): Promise<{ readonly file: AppendFile; readonly head: Head }> {
+  const file = await AppendFile.open(options.path, options.directory, known.size === 0 || before !== undefined);
+  if (file === undefined) throw damaged('it is missing');
+  try {
+    let anchor = known;
+    if (before !== undefined && before.identity !== file.identity) {
+      if (file.size > 0) throw damaged('another file is in its place');
+      if (before.broken === undefined) await before.sync();
+      anchor = { head: known.head, size: 0 };
+      await record.save(anchor);
+    }
+    const head = await recover({ file, anchor, chainKey: record.keys.chainKey, reason: anchor.head.seq === 0 ? 'created' : reason, timeMs: options.now() });
+    return { file, head };
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+async function replaceFile(options: FileAuditOptions, record: AnchorRecord, { head }: Anchor): ReturnType<typeof openFile> {
+  const aside = `${options.path}.damaged-${new Date(options.now()).toISOString().replaceAll(':', '')}`;
+  await rename(options.path, aside).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  const anchor = { head, size: 0 };
+  await record.save(anchor);
+  return openFile(options, record, anchor, 'replaced');
+}
+
+function refused(message: string): PurserError {
+  return new PurserError('ERR_AUDIT_REFUSED', message);
+}

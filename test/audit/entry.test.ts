@@ -1,0 +1,56 @@
+// EntryRenderer: the shape of Vault's audit log, with every secret string hashed.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { EntryRenderer } from '../../src/audit/entry.ts';
+import type { AuditEntry } from '../../src/audit/entry.ts';
+import { CANARIES, sampleEntry } from './sample.ts';
+
+const renderer = () => new EntryRenderer({ hash: (value) => `h(${value.length})`, hashCached: (value) => `c(${value.length})` });
+
+test('render() of a response entry shows the request, the caller and the answer', () => {
+  assert.deepEqual(JSON.parse(renderer().render('response', { ...sampleEntry(), error: 'broken' }, 0)), {
+    time: '1970-01-01T00:00:00.000Z', type: 'response',
+    auth: {
+      client_token: 'c(12)', accessor: 'c(15)', display_name: 'token-ci', policies: ['app', 'default'], token_policies: ['app', 'default'],
+      metadata: { node_id: 'n1' }, token_type: 'service', remaining_uses: 1,
+    },
+    request: {
+      id: '0000-1', operation: 'update', mount_point: 'secret/', mount_type: 'kv', client_token: 'c(12)', client_token_accessor: 'c(15)', path: 'secret/data/db/prod',
+      data: { data: { password: 'h(14)', deep: { l: ['h(13)', 7, true, null] } }, options: { cas: 3 } }, remote_address: '10.0.0.1', remote_port: 4711,
+    },
+    response: {
+      auth: { client_token: 'h(11)', accessor: 'h(11)', policies: ['app'], lease_duration: 60 }, mount_point: 'secret/', mount_type: 'kv',
+      data: { data: { password: 'h(15)' }, keys: ['h(11)'], version: 3 }, warnings: ['a warning'],
+      wrap_info: { token: 'h(11)', accessor: 'h(11)', wrapped_accessor: 'h(11)', ttl: 60 },
+    },
+    error: 'broken',
+  });
+});
+
+test('render() of a request entry has no response, even when one is given', () => {
+  const parsed = JSON.parse(renderer().render('request', sampleEntry(), 0)) as Record<string, unknown>;
+  assert.deepEqual(Object.keys(parsed), ['time', 'type', 'auth', 'request']);
+});
+
+test('render() never shows a canary', () => {
+  for (const type of ['request', 'response'] as const) {
+    const text = renderer().render(type, sampleEntry(), 0);
+    for (const canary of CANARIES) assert.ok(!text.includes(canary), canary);
+  }
+});
+
+test('render() keeps one line and names like __proto__ as data', () => {
+  const data = JSON.parse('{"a\\nb":"x","__proto__":{"k":"v"}}') as Record<string, string>;
+  const text = renderer().render('request', { request: { id: '1', operation: 'update', path: 'p\n', data } }, 0);
+  assert.ok(!text.includes('\n'));
+  assert.ok(text.includes('"data":{"a\\nb":"h(1)","__proto__":{"k":"h(1)"}}'));
+});
+
+test('render() replaces a long list of keys by its length, in list responses only', () => {
+  const keys = Array.from({ length: 1_001 }, () => 'key');
+  const entry = (operation: string): AuditEntry => ({ request: { id: '1', operation, path: 'p' }, response: { data: { keys } } });
+  assert.ok(renderer().render('response', entry('list'), 0).includes('"keys":1001'));
+  assert.ok(renderer().render('response', entry('read'), 0).includes('"h(3)","h(3)"'));
+});
