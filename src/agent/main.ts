@@ -32,7 +32,7 @@ export async function runAgent(options: AgentOptions = {}): Promise<number> {
   }
   // Heard from the beginning: a stop during the start must not end in the middle of it.
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   // Node would open a debugger port on this one, and with it the memory.
   process.on('SIGUSR1', () => undefined);

@@ -39,7 +39,7 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   const session = new NodeSession({ ...identity, address: address ?? identity.address });
   const server = createServer({ requireHostHeader: false }, secretProvider(swarmSecrets(session), log));
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve);
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   process.on('SIGUSR1', () => undefined);
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
