@@ -11,7 +11,7 @@ import { Holders } from './holders.ts';
 import { STAGED_PREFIX } from './plan.ts';
 import type { Pins } from './pins.ts';
 import {
-  ERRNO, FOPEN_DIRECT_IO, FOPEN_NOFLUSH, FOREVER_SECONDS, GETATTR_FH, OP, REPLY_HEADER, REQUEST_HEADER, S_IFDIR, S_IFREG, header, negotiate,
+  ERRNO, FOPEN_DIRECT_IO, FOPEN_NOFLUSH, FOREVER_SECONDS, GETATTR_FH, OP, REPLY_HEADER, REQUEST_HEADER, S_IFDIR, S_IFREG, WAKE_NAME, WAKE_NODE, header, negotiate,
   readHandle, readName, readU64, replyAttributes, replyEntry, replyHeader, replyInit, replyOpen, replyStatfs, writeDirent,
   type Attributes, type Negotiated,
 } from './protocol.ts';
@@ -24,11 +24,13 @@ const MUTATING: ReadonlySet<number> = new Set([
   OP.SETATTR, OP.SYMLINK, OP.MKNOD, OP.MKDIR, OP.UNLINK, OP.RMDIR, OP.LINK, OP.SETXATTR, OP.REMOVEXATTR, OP.CREATE, OP.FALLOCATE,
   OP.COPY_FILE_RANGE, OP.COPY_FILE_RANGE_64, OP.TMPFILE,
 ]);
-const SILENT: ReadonlySet<number> = new Set([OP.FORGET, OP.BATCH_FORGET, OP.INTERRUPT]);
+const SILENT: ReadonlySet<number> = new Set([OP.FORGET, OP.BATCH_FORGET, OP.INTERRUPT, OP.NOTIFY_REPLY]);
 /** Requests of a dead agent's own threads must not run again, and a new mount's first reply may be lost: only these are answered anew. */
 const REPEATABLE: ReadonlySet<number> = new Set([OP.LOOKUP, OP.GETATTR, OP.OPEN, OP.READ, OP.STATFS, OP.RELEASE, OP.INIT, OP.OPENDIR, OP.READDIR, OP.RELEASEDIR]);
 /** O_WRONLY | O_RDWR | O_TRUNC of open(2), asm-generic/fcntl.h. */
 const WRITE_FLAGS = 0o1003;
+
+const WAKE: Attributes = { node: WAKE_NODE, size: 0, time: 0, mode: S_IFREG, links: 1, uid: 0, gid: 0 };
 
 export interface DispatchParts {
   readonly tree: Tree;
@@ -108,7 +110,10 @@ export class Dispatcher {
     const parent = this.#node(request);
     if (parent === undefined) return this.#fail(request, ERRNO.ESTALE);
     if (parent.kind !== 'directory') return this.#fail(request, ERRNO.ENOTDIR);
-    const found = this.#child(parent, readName(request, BODY, request.length), header.tid(request));
+    const name = readName(request, BODY, request.length);
+    const tid = header.tid(request);
+    if (parent.role === 'root' && name === WAKE_NAME && this.#parts.callers.isOwn(tid)) return replyEntry(this.reply, request, WAKE, 0, 0);
+    const found = this.#child(parent, name, tid);
     if (found === undefined) return this.#fail(request, ERRNO.ENOENT);
     if (found.kind === 'directory') return replyEntry(this.reply, request, attributesOfDirectory(found), FOREVER_SECONDS, FOREVER_SECONDS);
     if (found.kind === 'version') return replyEntry(this.reply, request, attributesOf(found, found.id), 0, FOREVER_SECONDS);
@@ -132,6 +137,7 @@ export class Dispatcher {
   }
 
   #getattr(request: Buffer): number {
+    if (header.node(request) === WAKE_NODE) return replyAttributes(this.reply, request, WAKE, 0);
     const node = this.#node(request);
     if (node === undefined) return this.#fail(request, ERRNO.ESTALE);
     if (node.kind === 'directory') return replyAttributes(this.reply, request, attributesOfDirectory(node), FOREVER_SECONDS);

@@ -2,8 +2,8 @@
 // promise resolves after the change is safe from a kill of this process and visible to readers. Events in the containers follow before it resolves.
 // Nothing here touches the mount synchronously: that would deadlock while the serving thread waits.
 
-import { write } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+import { closeSync, open, write, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { PurserError, messageOf } from '../../lib/errors.ts';
@@ -11,6 +11,7 @@ import type { ErrorCode } from '../../lib/error-codes.ts';
 import { FLUSH_MS, type FileEvent } from './events.ts';
 import { FUSE_ROLE, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type Outcome, type Report } from './messages.ts';
 import type { ContainerTree, ContainerUpdate } from './plan.ts';
+import { WAKE_NAME, notifyWake } from './protocol.ts';
 import { Raiser } from './raiser.ts';
 import { dieBySignal } from './worker.ts';
 
@@ -22,7 +23,11 @@ export type { FileKind } from './state-record.ts';
 /** A serving thread that does not answer for this long is broken. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
+/** O_PATH of open(2), asm-generic/fcntl.h: the kernel keeps the node, nobody is asked to open it. */
+const O_PATH = 0o10000000;
+
 const writeAsync = promisify(write);
+const openAsync = promisify<string, number, number>(open);
 
 export interface AttachOptions {
   /** /dev/fuse, already mounted by the holder on `mountPoint`; keep it out of child processes. */
@@ -62,7 +67,10 @@ export class SecretFilesystem {
   readonly #raiser: Raiser;
   readonly #containers = new Map<string, ContainerSummary>();
   readonly #pending = new Map<number, Pending>();
+  /** Notifications and events under way; they need the serving thread to end. */
+  readonly #following = new Set<Promise<void>>();
   #sequence = 0;
+  #wakeFd: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #wakeAt = Infinity;
   #lost: PurserError | undefined;
@@ -130,8 +138,7 @@ export class SecretFilesystem {
   /** Stops serving at a request boundary and leaves the mount to a successor; readers wait for it meanwhile. */
   async detach(): Promise<void> {
     if (this.#isStopping) return;
-    await this.#raiser.settled();
-    await new Promise(setImmediate); // lets the steps just raised be noted
+    while (this.#following.size > 0) await Promise.all(this.#following);
     this.#isStopping = true;
     clearTimeout(this.#timer);
     if (this.#lost === undefined) {
@@ -139,6 +146,8 @@ export class SecretFilesystem {
       await this.#send({ op: 'stop' });
       await exited;
     }
+    if (this.#wakeFd !== undefined) closeSync(this.#wakeFd);
+    this.#wakeFd = undefined;
   }
 
   /** A thread blocked in read(2) would make any ordinary exit hang for ever. */
@@ -149,6 +158,11 @@ export class SecretFilesystem {
   async #ready(): Promise<void> {
     const outcome = await this.#within(new Promise<Outcome>((resolve, reject) => { this.#onReady = { resolve, reject }; }),
       () => { this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: 'the kernel sent nothing on the FUSE descriptor', hint: 'restart the agent together with its holder' }); });
+    try {
+      this.#wakeFd = await openAsync(join(this.#options.mountPoint, WAKE_NAME), O_PATH);
+    } catch (error) {
+      throw new PurserError('ERR_FUSE_UNAVAILABLE', `the filesystem is not mounted where it should be: ${messageOf(error)}`, { cause: error, hint: 'restart the agent together with its holder' });
+    }
     void this.#follow(outcome);
   }
 
@@ -162,9 +176,11 @@ export class SecretFilesystem {
     const answer = new Promise<Outcome>((resolve, reject) => { this.#pending.set(sequence, { resolve, reject }); });
     this.#worker.postMessage({ ...command, sequence }, transfer);
     Atomics.add(this.#signal, 0, 1);
-    statfs(this.#options.mountPoint).catch((error: unknown) => {
-      this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: `the mount cannot be reached: ${messageOf(error)}`, hint: 'restart the agent together with its holder' });
-    });
+    try {
+      writeSync(this.#options.fuseFd, notifyWake());
+    } catch (error) {
+      this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: `the filesystem is not mounted: ${messageOf(error)}`, hint: 'restart the agent together with its holder' });
+    }
     return this.#within(answer, () => dieBySignal('the filesystem thread does not answer', new Error(command.op)));
   }
 
@@ -178,13 +194,19 @@ export class SecretFilesystem {
   }
 
   /** What the main thread does after a change: its own list, the kernel's caches, the containers' watchers. */
-  async #follow({ changed, notifications, raises, wakeInMs }: Outcome): Promise<void> {
+  async #follow(outcome: Outcome): Promise<void> {
+    const following = this.#perform(outcome).finally(() => this.#following.delete(following));
+    this.#following.add(following);
+    return following;
+  }
+
+  async #perform({ changed, notifications, raises, wakeInMs }: Outcome): Promise<void> {
     for (const summary of changed) this.#containers.set(summary.id, summary);
     if (wakeInMs !== undefined) this.#wake(wakeInMs);
     await Promise.all(notifications.map((bytes) => this.#notify(bytes)));
     await this.#raiser.raise(raises);
     const steps = raises.map(({ containerId, generation }) => ({ containerId, generation }));
-    if (steps.length > 0 && !this.#isStopping) this.#send({ op: 'raised', steps }).catch(() => undefined); // only #lose() rejects it, and reports
+    if (steps.length > 0) this.#send({ op: 'raised', steps }).catch(() => undefined); // only #lose() rejects it, and reports
   }
 
   async #notify(bytes: Uint8Array): Promise<void> {

@@ -1,5 +1,5 @@
 // What the main thread and the serving thread say to each other. The serving thread blocks in read(2) of /dev/fuse, so a command is posted, the
-// counter in shared memory is raised, and one statfs(2) of the mount wakes it; it looks at the counter after every reply.
+// counter in shared memory is raised, and a notification makes the kernel send it a request; it looks at the counter after every request.
 
 import type { FileEvent } from './events.ts';
 import type { ContainerTree, ContainerUpdate } from './plan.ts';

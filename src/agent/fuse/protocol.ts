@@ -6,12 +6,12 @@
 export const OP = {
   LOOKUP: 1, FORGET: 2, GETATTR: 3, SETATTR: 4, READLINK: 5, SYMLINK: 6, MKNOD: 8, MKDIR: 9, UNLINK: 10, RMDIR: 11,
   RENAME: 12, LINK: 13, OPEN: 14, READ: 15, WRITE: 16, STATFS: 17, RELEASE: 18, SETXATTR: 21, REMOVEXATTR: 24, INIT: 26,
-  OPENDIR: 27, READDIR: 28, RELEASEDIR: 29, CREATE: 35, INTERRUPT: 36, DESTROY: 38, BATCH_FORGET: 42, FALLOCATE: 43,
+  OPENDIR: 27, READDIR: 28, RELEASEDIR: 29, CREATE: 35, INTERRUPT: 36, DESTROY: 38, NOTIFY_REPLY: 41, BATCH_FORGET: 42, FALLOCATE: 43,
   RENAME2: 45, COPY_FILE_RANGE: 47, TMPFILE: 51, COPY_FILE_RANGE_64: 53,
 } as const;
 
 /** enum fuse_notify_code, the ones that are sent. */
-export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, DELETE: 6, RESEND: 7 } as const;
+export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5, DELETE: 6, RESEND: 7 } as const;
 
 /** asm-generic/errno-base.h and errno.h. */
 export const ERRNO = { EPERM: 1, ENOENT: 2, EIO: 5, EACCES: 13, EISDIR: 21, ENOTDIR: 20, EINVAL: 22, EROFS: 30, ENOSYS: 38, ESTALE: 116, EPROTO: 71 } as const;
@@ -27,6 +27,9 @@ export const FOPEN_NOFLUSH = 32;
 export const GETATTR_FH = 1;
 
 export const ROOT_NODE = 1;
+/** An empty file in the root that only the agent can resolve; it exists to be named in notifyWake(). */
+export const WAKE_NODE = 2;
+export const WAKE_NAME = '.purser-wake';
 export const REQUEST_HEADER = 40;
 export const REPLY_HEADER = 16;
 /** Smallest read buffer the kernel accepts is 8192 (FUSE_MIN_READ_BUFFER); the longest request here is a SYMLINK of 4.4 KiB. */
@@ -218,6 +221,17 @@ function notification(code: number, bodyLength: number): Buffer {
 /** FUSE_NOTIFY_RESEND (Linux 6.9): the kernel queues again what a dead server had read and not answered. */
 export function notifyResend(): Buffer {
   return notification(NOTIFY.RESEND, 0);
+}
+
+/**
+ * FUSE_NOTIFY_RETRIEVE of nothing from the wake node: the kernel queues a NOTIFY_REPLY, which wakes a blocked server. No thread waits for it, so an agent
+ * that is killed meanwhile leaves no thread behind that cannot die (a statfs(2) as wake-up call would). The kernel must have the node cached, and it
+ * must be a regular file.
+ */
+export function notifyWake(): Buffer {
+  const b = notification(NOTIFY.RETRIEVE, 32);
+  writeU64(b, 24, WAKE_NODE);
+  return b;
 }
 
 /** FUSE_NOTIFY_INVAL_INODE over the whole file: cached pages and attributes. */

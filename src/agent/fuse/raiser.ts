@@ -29,11 +29,6 @@ export class Raiser {
     await Promise.all(steps.map((step) => this.#enqueue(step)));
   }
 
-  /** Resolves when nothing is under way. */
-  async settled(): Promise<void> {
-    while (this.#tails.size > 0) await Promise.all(this.#tails.values());
-  }
-
   #enqueue(step: Raise): Promise<void> {
     const { containerId } = step;
     const tail = (this.#tails.get(containerId) ?? Promise.resolve()).then(() => this.#run(step));

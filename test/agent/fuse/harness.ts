@@ -4,7 +4,7 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -32,12 +32,14 @@ export class ServeChild {
   readonly #pending = new Map<number, (line: { result?: unknown; error?: string }) => void>();
   #sequence = 0;
   readonly started: Promise<string>;
+  readonly exited: Promise<{ code: number | null; signal: string | null }>;
 
   constructor(mount: TestMount) {
     this.process = spawn(process.execPath, [mount.program, mount.mountPoint],
       { stdio: ['pipe', 'pipe', 'inherit', mount.fuseFd, ...mount.stateFds], env: { PATH: process.env['PATH'] } });
+    this.exited = new Promise((resolve) => { this.process.once('exit', (code, signal) => resolve({ code, signal })); });
     this.started = new Promise((resolve) => {
-      this.process.once('exit', () => resolve('exited'));
+      void this.exited.then(() => resolve('exited'));
       createInterface({ input: this.process.stdout! }).on('line', (text) => {
         const line = JSON.parse(text) as { ready?: true; failed?: string; event?: FileEvent; warn?: string; sequence?: number; result?: unknown; error?: string };
         if (line.ready) resolve('ready');
@@ -59,9 +61,8 @@ export class ServeChild {
   }
 
   async kill(): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return;
     this.process.kill('SIGKILL');
-    await once(this.process, 'exit');
+    await this.exited;
   }
 }
 
@@ -75,6 +76,7 @@ export class TestMount {
   readonly #cgroups: string[] = [];
 
   constructor() {
+    chmodSync(this.directory, 0o755); // other users read the mount below it
     mkdirSync(this.mountPoint);
     buildSync({ entryPoints: [CHILD_SOURCE], outfile: this.program, bundle: true, platform: 'node', format: 'cjs', logLevel: 'error' });
     this.stateFds = [this.#stateFile('a'), this.#stateFile('b')];

@@ -46,7 +46,7 @@ async function main(): Promise<void> {
     } catch (error) {
       say({ sequence, error: (error as { code?: string }).code ?? String(error) });
     }
-    if (command.op === 'detach') break;
+    if (command.op === 'detach') process.exit(0); // would hang if the serving thread were still in read(2)
   }
 }
 
