@@ -1,6 +1,6 @@
 // Builds dist/purser (one bundled CommonJS file with a shebang) and dist/purser-runtime (the static C shim).
 // lmdb stays outside the bundle: it carries a native addon, and only `purser server` loads it.
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ mkdirSync(dist, { recursive: true });
 await build({
   absWorkingDir: root,
   entryPoints: ['src/main.ts'],
-  outfile: 'dist/purser',
+  outfile: 'dist/.purser.new',
   bundle: true,
   platform: 'node',
   target: 'node20',
@@ -26,7 +26,9 @@ await build({
   legalComments: 'none',
   logLevel: 'warning',
 });
-chmodSync(join(dist, 'purser'), 0o755);
+chmodSync(join(dist, '.purser.new'), 0o755);
+// A rename: whoever runs the command meanwhile gets the old file or the new one, whole.
+renameSync(join(dist, '.purser.new'), join(dist, 'purser'));
 // The repository is an ES module package; the bundle is CommonJS.
 writeFileSync(join(dist, 'package.json'), '{"type":"commonjs"}\n');
 

@@ -11,6 +11,7 @@ import { isMovable } from './containers.ts';
 import type { Containers } from './containers.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { CoreLink } from './core-link.ts';
+import type { ChangedFile } from './fuse/filesystem.ts';
 import type { ContainerUpdate } from './fuse/plan.ts';
 import { MAX_VALUE } from './fuse/state-log.ts';
 import type { Ledger } from './ledger.ts';
@@ -19,8 +20,8 @@ import { bytesOfValue } from '../lib/secret-bytes.ts';
 export interface RotationOptions {
   readonly containers: Containers;
   readonly core: Pick<CoreLink, 'resolve'>;
-  /** Replaces the named files of all containers in one step (SecretFilesystem.replace). */
-  readonly replace: (updates: readonly ContainerUpdate[]) => Promise<void>;
+  /** Replaces the named files of all containers in one step and tells which changed (SecretFilesystem.replace). */
+  readonly replace: (updates: readonly ContainerUpdate[]) => Promise<readonly ChangedFile[]>;
   readonly ledger: Pick<Ledger, 'rotated'>;
   readonly log: Logger;
   /** Milliseconds that changes gather before a round. */
@@ -147,18 +148,19 @@ export class Rotation {
       moved.push({ id: question.record.workload.id, files: changes.map(({ file }) => file) });
     }
     if (updates.length === 0) return;
+    let changed: Set<string>;
     try {
-      await this.#options.replace(updates);
+      changed = new Set((await this.#options.replace(updates)).map(({ containerId, name }) => `${containerId}/${name}`));
     } finally {
       for (const { files } of updates) for (const { content } of files) content.fill(0);
     }
-    for (const { id, files } of moved) this.#record(id, files);
+    for (const { id, files } of moved) this.#record(id, files.filter(({ name }) => changed.has(`${id}/${name}`)));
   }
 
   #record(id: string, files: readonly GrantedFile[]): void {
     // Read again: the container may have ended meanwhile.
     const record = this.#options.containers.get(id);
-    if (record === undefined) return;
+    if (record === undefined || files.length === 0) return;
     const byName = new Map(files.map((file) => [file.name, file]));
     const next = { ...record, files: record.files.map((file) => byName.get(file.name) ?? file) };
     this.#options.containers.put(next);
@@ -170,8 +172,7 @@ export class Rotation {
     return files.flatMap((file) => {
       const result = file.source.type === 'reference' ? references.shift() : swarm.shift();
       if (result?.outcome === 'value') {
-        // A version held twice over is the same content; the core may send a change more than once.
-        if (result.version === file.version) return [];
+        // The number alone does not tell: a secret that was removed and made anew counts from 1 again.
         const content = bytesOfValue(result.value);
         // One value that cannot be served must not keep the others of the round back.
         if (content.length <= MAX_VALUE) return [{ file: { ...file, version: result.version, path: result.path }, content }];

@@ -141,7 +141,11 @@ test('a rotation in the core reaches the files of a container, and the ledger ar
   const contents: string[] = [];
   const rotation = new Rotation({
     containers, core, ledger, log, jitterMs: 1,
-    replace: async (updates) => { contents.push(...updates.flatMap(({ files }) => files.map(({ content }) => Buffer.from(content).toString()))); },
+    replace: async (updates) => { 
+      const changes = updates.flatMap(({ containerId, files }) => files.map(({ name, content }) => ({ containerId, name, content: Buffer.from(content).toString() })));
+      contents.push(...changes.map(({ content }) => content));
+      return changes;
+    },
   });
   const watch = new WatchFollower({ core, rotation, log });
   closers.push(() => spool.close(), () => sender.stop(100), () => rotation.stop(), () => watch.stop());

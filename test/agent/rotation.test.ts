@@ -55,10 +55,17 @@ async function setup({ answer }: Setup = {}) {
     },
   };
   const replaced: { containerId: string; name: string; version: number; content: string }[][] = [];
+  const shown = new Map<string, string>();
   const rotated: string[] = [];
   const rotation = new Rotation({
     containers, core, log, gatherMs: 1, jitterMs: 1, retryMs: 1,
-    replace: async (updates: readonly ContainerUpdate[]) => { replaced.push(updates.flatMap(({ containerId, files }) => files.map(({ name, version, content }) => ({ containerId, name, version, content: Buffer.from(content).toString() })))); },
+    replace: async (updates: readonly ContainerUpdate[]) => { 
+      const changes = updates.flatMap(({ containerId, files }) => files.map(({ name, version, content }) => ({ containerId, name, version, content: Buffer.from(content).toString() })))
+        .filter((change) => shown.get(`${change.containerId}/${change.name}`) !== `${String(change.version)} ${change.content}`);
+      for (const change of changes) shown.set(`${change.containerId}/${change.name}`, `${String(change.version)} ${change.content}`);
+      if (changes.length > 0) replaced.push(changes);
+      return changes;
+    },
     ledger: { rotated: (one, files) => { rotated.push(...files.map(({ target, version }) => `${one.workload.name} ${target} ${version}`)); } },
   });
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => containers.flush(), () => rotation.stop());

@@ -37,7 +37,7 @@ describe('refusals', () => {
     ['a missing version', 'purser://secret/db/prod?version=99#password', /secret\/db\/prod.*version/],
     ['a wrong field', 'purser://secret/db/prod#nofield', /nofield/],
     ['a malformed reference', 'purser://secret//prod#password', /reference/],
-    ['an unknown query key', 'purser://secret/db/prod?verison=1#password', /verison/],
+    ['an unknown query key', 'purser://secret/db/prod?verison=1#password', /unknown query key/],
     ['no encoding of that name', 'purser://secret/db/prod?encoding=base32#password', /encoding/],
     ['a value that is not base64', 'purser://secret/db/prod?encoding=base64#password', /base64/],
     ['a default does not hide a denial', 'purser://secret/other/x?default=x#password', /no workload role grants/],

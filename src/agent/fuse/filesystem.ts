@@ -60,6 +60,9 @@ function errorOf({ code, message, hint }: Failure): PurserError {
   return new PurserError(code as ErrorCode, message, hint === undefined ? {} : { hint });
 }
 
+/** A file that a change gave a new version. */
+export interface ChangedFile { readonly containerId: string; readonly name: string }
+
 export class SecretFilesystem {
   readonly #options: AttachOptions;
   readonly #worker: Worker;
@@ -122,11 +125,12 @@ export class SecretFilesystem {
 
   /**
    * Gives files new versions: for readers, all files of a container change in one step. Containers and files that are gone are passed over.
+   * @returns the files that changed: one with the same version and content stays as it is
    * @throws ERR_WORKLOAD_INVALID, ERR_STORAGE_FULL; nothing has changed then
    */
-  async replace(updates: readonly ContainerUpdate[]): Promise<void> {
+  async replace(updates: readonly ContainerUpdate[]): Promise<ChangedFile[]> {
     const transfer: ArrayBuffer[] = [];
-    await this.#change({ op: 'replace', updates: updates.map((update) => ({ ...update, files: copyContents(update.files, transfer) })) }, transfer);
+    return this.#change({ op: 'replace', updates: updates.map((update) => ({ ...update, files: copyContents(update.files, transfer) })) }, transfer);
   }
 
   /** Removes a container's directory and erases its values; nothing happens when it is not there. */
@@ -166,8 +170,10 @@ export class SecretFilesystem {
     void this.#follow(outcome);
   }
 
-  async #change(command: Command, transfer: readonly ArrayBuffer[] = []): Promise<void> {
-    await this.#follow(await this.#send(command, transfer));
+  async #change(command: Command, transfer: readonly ArrayBuffer[] = []): Promise<ChangedFile[]> {
+    const outcome = await this.#send(command, transfer);
+    await this.#follow(outcome);
+    return outcome.raises.map(({ containerId, name }) => ({ containerId, name }));
   }
 
   async #send(command: Command, transfer: readonly ArrayBuffer[] = []): Promise<Outcome> {
