@@ -37,7 +37,7 @@ export class AnchorRecord {
     this.keys = keys;
   }
 
-  /** Reads the keys, or makes them together with the anchor of a file still to be begun. @throws ERR_STATE_CORRUPT */
+  /** Reads the keys, or makes them together with the anchor of a file still to be begun. @throws ERR_RECORD_INVALID */
   static async open(view: View): Promise<AnchorRecord> {
     let bytes = await view.get('keys');
     if (bytes === undefined) {
@@ -47,13 +47,13 @@ export class AnchorRecord {
         { kind: 'put', key: 'anchor', value: encode({ head: GENESIS, size: 0 }) },
       ]);
     }
-    if (bytes.length !== 64) throw new PurserError('ERR_STATE_CORRUPT', 'the stored keys of an audit device are not 64 bytes long');
+    if (bytes.length !== 64) throw new PurserError('ERR_RECORD_INVALID', 'the stored keys of an audit device are not 64 bytes long');
     const keys = { hmacKey: createSecretKey(bytes.subarray(0, 32)), chainKey: createSecretKey(bytes.subarray(32)) };
     wipe(bytes);
     return new AnchorRecord(view, keys);
   }
 
-  /** @throws ERR_STATE_CORRUPT when it is missing or malformed */
+  /** @throws ERR_RECORD_INVALID when it is missing or malformed */
   async load(): Promise<Anchor> {
     const bytes = await this.#view.get('anchor') ?? new Uint8Array(0);
     const { seq, mac, size } = decodeRecord(bytes, anchorSchema, 'audit anchor');

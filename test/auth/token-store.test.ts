@@ -36,7 +36,7 @@ test('open() keeps the salt, so tokens survive a restart', async () => {
 test('open() refuses a salt of the wrong length', async () => {
   const view = new MemoryView();
   await view.put('salt', new Uint8Array(5));
-  await assert.rejects(TokenStore.open(view, () => START), { code: 'ERR_STATE_CORRUPT' });
+  await assert.rejects(TokenStore.open(view, () => START), { code: 'ERR_RECORD_INVALID' });
 });
 
 test('lookup() finds nothing under a changed, empty or enormous id', async () => {
@@ -76,7 +76,7 @@ test('lookup() refuses a stored entry that claims no end without being root', as
   const record = JSON.parse(String(view.records.get(key))) as object;
   for (const damage of [{ expiresAt: null }, { policies: undefined }, { v: 2 }, { extra: 1 }, { condemned: 'no' }]) {
     await view.put(key, Buffer.from(JSON.stringify({ ...record, ...damage })));
-    await assert.rejects(store.lookup(id), { code: 'ERR_STATE_CORRUPT' }, JSON.stringify(damage));
+    await assert.rejects(store.lookup(id), { code: 'ERR_RECORD_INVALID' }, JSON.stringify(damage));
   }
 });
 

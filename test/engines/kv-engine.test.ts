@@ -352,5 +352,5 @@ test('a version whose bytes are gone though the metadata names it is an error, n
   const { view, put, get } = setUp();
   await put('s', { a: 1 });
   await view.delete('data/1/s');
-  await assert.rejects(get('s'), { code: 'ERR_STATE_CORRUPT' });
+  await assert.rejects(get('s'), { code: 'ERR_RECORD_INVALID' });
 });

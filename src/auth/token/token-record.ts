@@ -38,12 +38,12 @@ const accessorSchema = z.strictObject({ v: z.literal(1), accessor: z.string(), t
 export type TokenEntry = z.infer<typeof tokenSchema>;
 type AccessorEntry = z.infer<typeof accessorSchema>;
 
-/** @throws ERR_STATE_CORRUPT */
+/** @throws ERR_RECORD_INVALID */
 export function parseToken(bytes: Uint8Array): TokenEntry {
   return decodeRecord(bytes, tokenSchema, 'token');
 }
 
-/** @throws ERR_STATE_CORRUPT */
+/** @throws ERR_RECORD_INVALID */
 export function parseAccessor(bytes: Uint8Array): AccessorEntry {
   return decodeRecord(bytes, accessorSchema, 'token accessor');
 }

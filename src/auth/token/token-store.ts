@@ -1,31 +1,19 @@
-// Tokens at rest (FORMAT.md). Guarantees: an id is stored only as a keyed hash; a token whose parent is gone, expired or being
-// revoked is not usable, whatever a crash left behind; counted uses are exact under concurrency; a cached entry never outlives
-// its revocation. One process writes to the view at a time.
+// Tokens: making, finding, using, renewing, revoking. Guarantees: an id is stored only as a keyed hash; counted uses are exact
+// under concurrency; revoking cuts a whole tree off with its first write, and a crash half-way leaves no usable child.
 
-import { createHmac, createSecretKey, randomBytes } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-
-import type { View, ViewOperation } from '../../core/view.ts';
-import { PurserError } from '../../lib/errors.ts';
-import { encodeRecord } from '../../lib/json-record.ts';
-import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { randomBase62 } from '../../lib/random-id.ts';
-import { ReadThroughCache } from '../../lib/read-through-cache.ts';
+import { PurserError } from '../../lib/errors.ts';
+import type { View } from '../../core/view.ts';
 import { newLifetime, renewedExpiry } from './lifetime.ts';
 import { canonicalPolicies, isRoot, ROOT_POLICY_NAME } from './policy-names.ts';
-import { parseAccessor, parseToken } from './token-record.ts';
+import { MAX_DEPTH, TokenRecords } from './token-records.ts';
 import type { TokenEntry } from './token-record.ts';
 
 export type { TokenEntry } from './token-record.ts';
 
-const ID_LABEL = 'purser.token.id.v1\0';
-const ACCESSOR_LABEL = 'purser.token.accessor.v1\0';
 const MAX_ID_LENGTH = 512;
-/** Bounds the walk from a token to its root. */
-const MAX_DEPTH = 1_000;
-const CACHED_TOKENS = 10_000;
-const PAGE = 64;
+/** Children revoked at the same time. */
+const PARALLEL = 64;
 
 export interface TokenSpec {
   /** In any spelling; stored canonical. */
@@ -59,35 +47,18 @@ export interface TokenUse {
   readonly isLast: boolean;
 }
 
-interface Usable {
-  readonly entry: TokenEntry;
-  /** The earliest end of the token and its ancestors, in milliseconds since the epoch. */
-  readonly until: number;
-  readonly depth: number;
-}
-
 export class TokenStore {
-  readonly #view: View;
+  readonly #records: TokenRecords;
   readonly #now: () => number;
-  readonly #salt: KeyObject;
-  readonly #lock = new KeyedLock();
-  readonly #cache = new ReadThroughCache<Usable>(CACHED_TOKENS);
 
-  private constructor(view: View, now: () => number, salt: Uint8Array) {
-    this.#view = view;
+  private constructor(records: TokenRecords, now: () => number) {
+    this.#records = records;
     this.#now = now;
-    this.#salt = createSecretKey(salt);
   }
 
-  /** Opens the store in `view`, making its salt at first. @throws ERR_STATE_CORRUPT when the salt is damaged */
+  /** Opens the store in `view`. @throws ERR_RECORD_INVALID when it is damaged */
   static async open(view: View, now: () => number): Promise<TokenStore> {
-    let salt = await view.get('salt');
-    if (salt === undefined) {
-      salt = randomBytes(32);
-      await view.put('salt', salt);
-    }
-    if (salt.length !== 32) throw new PurserError('ERR_STATE_CORRUPT', 'the salt of the token store is not 32 bytes long');
-    return new TokenStore(view, now, salt);
+    return new TokenStore(await TokenRecords.open(view, now), now);
   }
 
   /** A root token without end and without parent. @param options.id a chosen id, for throw-away development cores */
@@ -103,9 +74,9 @@ export class TokenStore {
     const { id } = spec;
     if (id === undefined) return this.#insert(spec, `hvs.${randomBase62(24)}`);
     if (id.length > MAX_ID_LENGTH || !/^[\x21-\x7e]+$/.test(id)) throw refused('a token id is 1 to 512 printable characters without blanks');
-    const key = this.#keyOf(id);
-    return this.#lock.run(`create/${key}`, async () => {
-      if (await this.#usable(key) !== undefined) throw refused('cannot create a token with a duplicate ID');
+    const key = this.#records.keyOf(id);
+    return this.#records.locked(`create/${key}`, async () => {
+      if (await this.#records.usable(key) !== undefined) throw refused('cannot create a token with a duplicate ID');
       await this.#revokeTree(key);
       return this.#insert(spec, id);
     });
@@ -113,12 +84,12 @@ export class TokenStore {
 
   /** The entry of a usable token; undefined when unknown, expired, spent, revoked or orphaned by its parent's end. */
   async lookup(id: string): Promise<TokenEntry | undefined> {
-    return isPlausible(id) ? (await this.#usable(this.#keyOf(id)))?.entry : undefined;
+    return isPlausible(id) ? (await this.#records.usable(this.#records.keyOf(id)))?.entry : undefined;
   }
 
   /** As lookup, but also finds a token whose last use is the request that is running now. */
   async lookupCaller(id: string): Promise<TokenEntry | undefined> {
-    const entry = isPlausible(id) ? await this.#load(this.#keyOf(id)) : undefined;
+    const entry = isPlausible(id) ? await this.#records.load(this.#records.keyOf(id)) : undefined;
     return entry !== undefined && isSpent(entry) ? entry : this.lookup(id);
   }
 
@@ -129,21 +100,21 @@ export class TokenStore {
   async use(id: string): Promise<TokenUse | undefined> {
     const entry = await this.lookup(id);
     if (entry === undefined || entry.usesLeft === null) return entry && { entry, isLast: false };
-    const key = this.#keyOf(id);
-    return this.#lock.run(key, async () => {
-      const current = (await this.#usable(key))?.entry;
+    const key = this.#records.keyOf(id);
+    return this.#records.locked(key, async () => {
+      const current = (await this.#records.usable(key))?.entry;
       if (current === undefined || current.usesLeft === null || current.usesLeft === 0) return undefined;
       const usesLeft = current.usesLeft - 1;
       const used = { ...current, usesLeft, condemned: usesLeft === 0 };
-      await this.#write(key, used);
+      await this.#records.update(key, current, used);
       return { entry: used, isLast: usesLeft === 0 };
     });
   }
 
   /** Ends the last use: removes the token. The expiry sweep does it when the process dies before. */
   async finishUse(id: string): Promise<void> {
-    const key = this.#keyOf(id);
-    const entry = await this.#load(key);
+    const key = this.#records.keyOf(id);
+    const entry = await this.#records.load(key);
     if (entry !== undefined && isSpent(entry)) await this.#remove(key);
   }
 
@@ -153,7 +124,7 @@ export class TokenStore {
    * @returns undefined when it is not usable; the unchanged entry with a warning when it is not renewable
    */
   renew(id: string, incrementSeconds: number): Promise<{ readonly entry: TokenEntry; readonly warnings: readonly string[] } | undefined> {
-    return this.#renew(this.#keyOf(id), incrementSeconds);
+    return this.#renew(this.#records.keyOf(id), incrementSeconds);
   }
 
   /** As renew. */
@@ -165,7 +136,7 @@ export class TokenStore {
   /** As lookup. */
   async lookupAccessor(accessor: string): Promise<TokenEntry | undefined> {
     const key = await this.#keyOfAccessor(accessor);
-    return key === undefined ? undefined : (await this.#usable(key))?.entry;
+    return key === undefined ? undefined : (await this.#records.usable(key))?.entry;
   }
 
   /**
@@ -173,7 +144,7 @@ export class TokenStore {
    * that failed half-way. Revoking what is not there is no error.
    */
   async revoke(id: string): Promise<void> {
-    if (isPlausible(id)) await this.#revokeTree(this.#keyOf(id));
+    if (isPlausible(id)) await this.#revokeTree(this.#records.keyOf(id));
   }
 
   /** As revoke. @returns false when there is no such accessor */
@@ -185,9 +156,11 @@ export class TokenStore {
 
   /** Revokes one token; its children live on as orphans. @returns false when there is no such token */
   async revokeOrphan(id: string): Promise<boolean> {
-    const key = this.#keyOf(id);
-    if (await this.#load(key) === undefined) return false;
-    for (const child of await this.#view.list(`parent/${key}/`)) await this.#orphan(key, child);
+    const key = this.#records.keyOf(id);
+    if (await this.#records.load(key) === undefined) return false;
+    for (const child of await this.#records.children(key)) {
+      await this.#withEntry(child, (entry) => this.#records.update(child, entry, { ...entry, parent: null }));
+    }
     await this.#remove(key);
     return true;
   }
@@ -195,22 +168,19 @@ export class TokenStore {
   /** Revokes every token (with its descendants) whose entry fits, such as all tokens of a node. @returns how many fitted */
   async revokeWhere(fits: (entry: TokenEntry) => boolean): Promise<number> {
     return this.#sweep(async (key) => {
-      const entry = await this.#load(key);
+      const entry = await this.#records.load(key);
       return entry !== undefined && fits(entry);
     });
   }
 
   /** Removes tokens that are not usable any more, and finishes interrupted revocations. @returns how many were removed */
   async tidy(): Promise<number> {
-    return this.#sweep(async (key) => (await this.#usable(key)) === undefined);
+    return this.#sweep(async (key) => (await this.#records.usable(key)) === undefined);
   }
 
   /** The accessors of all stored tokens. */
-  async *accessors(): AsyncGenerator<string> {
-    for await (const name of this.#names('accessor/')) {
-      const record = await this.#view.get(`accessor/${name}`);
-      if (record !== undefined) yield parseAccessor(record).accessor;
-    }
+  accessors(): AsyncGenerator<string> {
+    return this.#records.accessors();
   }
 
   async #insert(spec: TokenSpec, id: string): Promise<CreatedToken> {
@@ -225,118 +195,61 @@ export class TokenStore {
       ...lifetime, renewedAt: null, renewable: (spec.renewable ?? true) && lifetime.expiresAt !== null,
       usesLeft: spec.numUses === undefined || spec.numUses === 0 ? null : spec.numUses, parent, condemned: false,
     };
-    const key = this.#keyOf(id);
-    await this.#view.transaction([
-      ...(parent === null ? [] : [{ kind: 'put', key: `parent/${parent.key}/${key}`, value: new Uint8Array(0) } as const]),
-      { kind: 'put', key: this.#accessorKey(entry.accessor), value: encodeRecord({ v: 1, accessor: entry.accessor, token: key }) },
-      { kind: 'put', key: `id/${key}`, value: encodeRecord(entry) },
-    ]);
+    await this.#records.insert(this.#records.keyOf(id), entry);
     return { id, entry, warnings };
   }
 
   async #parentOf(parentId: string): Promise<TokenEntry['parent']> {
-    const key = this.#keyOf(parentId);
-    const parent = await this.#usable(key);
+    const key = this.#records.keyOf(parentId);
+    const parent = await this.#records.usable(key);
     if (parent === undefined) throw refused('the parent token is not usable');
     if (parent.depth >= MAX_DEPTH) throw refused(`tokens are nested at most ${MAX_DEPTH} deep`);
     return { key, accessor: parent.entry.accessor };
   }
 
   #renew(key: string, incrementSeconds: number): ReturnType<TokenStore['renew']> {
-    return this.#lock.run(key, async () => {
-      const entry = (await this.#usable(key))?.entry;
+    return this.#records.locked(key, async () => {
+      const entry = (await this.#records.usable(key))?.entry;
       if (entry === undefined) return undefined;
       if (!entry.renewable) return { entry, warnings: ['the token is not renewable'] };
       const { expiresAt, warnings } = renewedExpiry(entry, incrementSeconds, this.#now());
       const renewed = { ...entry, expiresAt, renewedAt: this.#now() };
-      await this.#write(key, renewed);
+      await this.#records.update(key, entry, renewed);
       return { entry: renewed, warnings };
     });
   }
 
-  async #usable(key: string): Promise<Usable | undefined> {
-    const cached = this.#cache.get(key);
-    if (cached !== undefined && this.#now() < cached.until) return cached;
-    return this.#cache.load(key, () => this.#loadUsable(key));
-  }
-
-  async #loadUsable(key: string): Promise<Usable | undefined> {
-    const entry = await this.#load(key);
-    let until = Infinity;
-    let depth = 0;
-    for (let link = entry; ; depth++) {
-      if (link === undefined || link.condemned || depth > MAX_DEPTH) return undefined;
-      until = Math.min(until, link.expiresAt ?? Infinity);
-      if (link.parent === null) break;
-      const parent = await this.#load(link.parent.key);
-      link = parent?.accessor === link.parent.accessor ? parent : undefined;
-    }
-    return entry !== undefined && this.#now() < until ? { entry, until, depth } : undefined;
-  }
-
-  async #load(key: string): Promise<TokenEntry | undefined> {
-    const bytes = await this.#view.get(`id/${key}`);
-    return bytes && parseToken(bytes);
-  }
-
-  /** Only under the lock of `key`. */
-  async #write(key: string, entry: TokenEntry, ...more: readonly ViewOperation[]): Promise<void> {
-    await this.#change([{ kind: 'put', key: `id/${key}`, value: encodeRecord(entry) }, ...more], () => { this.#cache.forget(key); });
-  }
-
-  /** Forgets before and after: a read may have begun in between, and a failed write may still have happened. */
-  async #change(operations: readonly ViewOperation[], forget: () => void): Promise<void> {
-    forget();
-    try {
-      await this.#view.transaction(operations);
-    } finally {
-      forget();
-    }
-  }
-
   async #revokeTree(key: string): Promise<void> {
-    const children = await this.#view.list(`parent/${key}/`);
+    const children = await this.#records.children(key);
     if (children.length > 0) await this.#condemn(key);
-    for (let i = 0; i < children.length; i += PAGE) {
-      await Promise.all(children.slice(i, i + PAGE).map((child) => this.#revokeTree(child)));
+    for (let i = 0; i < children.length; i += PARALLEL) {
+      await Promise.all(children.slice(i, i + PARALLEL).map((child) => this.#revokeTree(child)));
     }
     await this.#remove(key);
   }
 
   /** From here on neither the token nor a descendant is usable. */
   #condemn(key: string): Promise<void> {
-    return this.#lock.run(key, async () => {
-      const entry = await this.#load(key);
-      if (entry === undefined || entry.condemned) return;
-      await this.#change([{ kind: 'put', key: `id/${key}`, value: encodeRecord({ ...entry, condemned: true }) }], () => { this.#cache.clear(); });
+    return this.#withEntry(key, async (entry) => {
+      if (!entry.condemned) await this.#records.update(key, entry, { ...entry, condemned: true });
     });
   }
 
   #remove(key: string): Promise<void> {
-    return this.#lock.run(key, async () => {
-      const entry = await this.#load(key);
-      if (entry === undefined) return;
-      // A token with counted uses has no children, so no cached descendant can depend on it.
-      const forget = entry.usesLeft === null ? () => { this.#cache.clear(); } : () => { this.#cache.forget(key); };
-      await this.#change([
-        { kind: 'delete', key: `id/${key}` },
-        { kind: 'delete', key: this.#accessorKey(entry.accessor) },
-        ...(entry.parent === null ? [] : [{ kind: 'delete', key: `parent/${entry.parent.key}/${key}` } as const]),
-      ], forget);
-    });
+    return this.#withEntry(key, (entry) => this.#records.remove(key, entry));
   }
 
-  #orphan(parent: string, key: string): Promise<void> {
-    return this.#lock.run(key, async () => {
-      const entry = await this.#load(key);
-      if (entry === undefined) return;
-      await this.#write(key, { ...entry, parent: null }, { kind: 'delete', key: `parent/${parent}/${key}` });
+  /** Runs `change` under the lock of the token, when there is one. */
+  #withEntry(key: string, change: (entry: TokenEntry) => Promise<void>): Promise<void> {
+    return this.#records.locked(key, async () => {
+      const entry = await this.#records.load(key);
+      if (entry !== undefined) await change(entry);
     });
   }
 
   async #sweep(selects: (key: string) => Promise<boolean>): Promise<number> {
     let count = 0;
-    for await (const key of this.#names('id/')) {
+    for await (const key of this.#records.keys()) {
       if (!await selects(key)) continue;
       await this.#revokeTree(key);
       count++;
@@ -344,28 +257,8 @@ export class TokenStore {
     return count;
   }
 
-  /** Names below `prefix`, page by page, letting other work run in between. */
-  async *#names(prefix: string): AsyncGenerator<string> {
-    for (let after: string | undefined; ;) {
-      const page = await this.#view.list(prefix, after === undefined ? { limit: PAGE } : { after, limit: PAGE });
-      yield* page;
-      after = page.at(-1);
-      if (page.length < PAGE) return;
-      await nextTurn();
-    }
-  }
-
   async #keyOfAccessor(accessor: string): Promise<string | undefined> {
-    const record = isPlausible(accessor) ? await this.#view.get(this.#accessorKey(accessor)) : undefined;
-    return record && parseAccessor(record).token;
-  }
-
-  #keyOf(id: string): string {
-    return createHmac('sha256', this.#salt).update(ID_LABEL + id).digest('hex');
-  }
-
-  #accessorKey(accessor: string): string {
-    return `accessor/${createHmac('sha256', this.#salt).update(ACCESSOR_LABEL + accessor).digest('hex')}`;
+    return isPlausible(accessor) ? this.#records.keyOfAccessor(accessor) : undefined;
   }
 }
 

@@ -39,12 +39,12 @@ export type MountConfig = z.infer<typeof configSchema>;
 
 export const DEFAULT_CONFIG: MountConfig = { v: 1, maxVersions: 0, casRequired: false, deleteAfterSeconds: 0 };
 
-/** @throws ERR_STATE_CORRUPT */
+/** @throws ERR_RECORD_INVALID */
 export function parseMetadata(bytes: Uint8Array): SecretMetadata {
   return decodeRecord(bytes, metadataSchema, 'secret metadata');
 }
 
-/** @throws ERR_STATE_CORRUPT */
+/** @throws ERR_RECORD_INVALID */
 export function parseConfig(bytes: Uint8Array): MountConfig {
   return decodeRecord(bytes, configSchema, 'kv configuration');
 }

@@ -56,7 +56,7 @@ export class SecretStore {
   /**
    * @param wanted a version number; 0: the current one
    * @returns undefined when there is no such secret or version
-   * @throws ERR_STATE_CORRUPT when the data of a version that should be there is not
+   * @throws ERR_RECORD_INVALID when the data of a version that should be there is not
    */
   async read(path: string, wanted: number): Promise<SecretVersion | undefined> {
     for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
@@ -69,7 +69,7 @@ export class SecretStore {
       if (bytes !== undefined) return { metadata, number, version, data: parseData(bytes) };
       this.#cache.forget(path);
     }
-    throw new PurserError('ERR_STATE_CORRUPT', 'the data of a stored version is missing', { hint: 'restore the data directory from a backup' });
+    throw new PurserError('ERR_RECORD_INVALID', 'the data of a stored version is missing', { hint: 'restore the data directory from a backup' });
   }
 
   /**
