@@ -115,7 +115,9 @@ export class AuditDevices {
     await mkdir(config.directory, { recursive: true, mode: 0o700 });
     const path = join(config.directory, device.file);
     const onFailure = (error: unknown): void => { log.error({ device: device.name, reason: messageOf(error) }, 'an audit file cannot be trusted or anchored'); };
-    broker.enable(device.name, await FileAuditDevice.open({ path, directory: config.directory, view: view.sub(`device/${device.name}/`), now, onFailure }));
+    broker.enable(device.name, await FileAuditDevice.open({
+      path, directory: config.directory, view: view.sub(`device/${device.name}/`), now, onFailure, replaceDamaged: config.replaceDamaged,
+    }));
     this.#devices.set(device.name, { ...device, path, isConfigured });
   }
 

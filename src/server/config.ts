@@ -46,6 +46,7 @@ const optionsSchema = z.strictObject({
   autoUnsealKeyFile: path,
   initIfNeeded: z.boolean(),
   auditFile: path,
+  replaceDamagedAudit: z.boolean(),
   logLevel: z.enum(LOG_LEVELS),
   dev: z.boolean(),
   devRootToken: z.string().regex(/^[\x21-\x7e]{4,256}$/, 'must be 4 to 256 printable characters without spaces'),
@@ -55,6 +56,15 @@ const optionsSchema = z.strictObject({
 export type ServerOptions = z.input<typeof optionsSchema>;
 
 export interface Endpoint { readonly host: string; readonly port: number }
+
+export interface AuditConfig {
+  /** Where the files of devices enabled through the API must be, too. */
+  readonly directory: string;
+  /** Enabled at every start. */
+  readonly devices: readonly { readonly name: string; readonly file: string }[];
+  /** Sets a file aside that is missing, cut or changed, instead of refusing to start. */
+  readonly replaceDamaged: boolean;
+}
 
 export interface ServerConfig {
   /** Undefined: nothing is kept (`--dev`). */
@@ -68,8 +78,7 @@ export interface ServerConfig {
     /** The server keeps its own CA; `names` are further names of its certificate. */
     | { readonly kind: 'own'; readonly names: readonly string[] };
   readonly autoUnseal: { readonly keyFile: string; readonly initIfNeeded: boolean } | undefined;
-  /** `directory` is where devices enabled through the API must be; `devices` are enabled at every start. */
-  readonly audit: { readonly directory: string; readonly devices: readonly { readonly name: string; readonly file: string }[] } | undefined;
+  readonly audit: AuditConfig | undefined;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly maxBodyBytes: number;
   readonly dev: { readonly rootToken: string | undefined } | undefined;
@@ -127,7 +136,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     publicAddress: file.public_address === undefined ? undefined : parsePublicAddress(file.public_address),
     tls: tlsOf(file, listen, isDev),
     autoUnseal: file.auto_unseal_key_file === undefined ? undefined : { keyFile: resolve(file.auto_unseal_key_file), initIfNeeded: file.init_if_needed ?? false },
-    audit: auditOf(file, dataDirectory),
+    audit: auditOf(file, dataDirectory, flags.replaceDamagedAudit ?? false),
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
     dev: isDev ? { rootToken: flags.devRootToken } : undefined,
@@ -152,7 +161,7 @@ function tlsOf(file: FileConfig, listen: Endpoint, isDev: boolean): ServerConfig
   return { kind: 'own', names: (file.tls_names ?? []).map(checkName) };
 }
 
-function auditOf(file: FileConfig, dataDirectory: string | undefined): ServerConfig['audit'] {
+function auditOf(file: FileConfig, dataDirectory: string | undefined, replaceDamaged: boolean): ServerConfig['audit'] {
   const directory = file.audit_directory ?? (dataDirectory === undefined ? undefined : join(dataDirectory, 'audit'));
   if (directory === undefined) {
     if ((file.audit ?? []).length > 0) throw invalid('audit needs audit_directory when there is no data directory');
@@ -162,7 +171,7 @@ function auditOf(file: FileConfig, dataDirectory: string | undefined): ServerCon
   for (const key of ['name', 'file'] as const) {
     if (new Set(devices.map((device) => device[key])).size < devices.length) throw invalid(`audit: two devices have the same ${key}`);
   }
-  return { directory: resolve(directory), devices };
+  return { directory: resolve(directory), devices, replaceDamaged };
 }
 
 function parseEndpoint(text: string): Endpoint {

@@ -22,7 +22,7 @@ describe('loadConfig()', () => {
     const config = loadConfig({});
     assert.deepEqual(config, {
       dataDirectory: '/var/lib/purser/server', listen: { host: '127.0.0.1', port: 8200 }, publicAddress: undefined, tls: { kind: 'own', names: [] },
-      autoUnseal: undefined, audit: { directory: '/var/lib/purser/server/audit', devices: [{ name: 'file', file: 'audit.log' }] },
+      autoUnseal: undefined, audit: { directory: '/var/lib/purser/server/audit', devices: [{ name: 'file', file: 'audit.log' }], replaceDamaged: false },
       logLevel: 'info', maxBodyBytes: 33_554_432, dev: undefined,
     });
     assert.throws(() => { (config.listen as { port: number }).port = 1; }, TypeError);
@@ -38,7 +38,7 @@ describe('loadConfig()', () => {
   });
 
   test('loadConfig() makes of --audit-file its folder and one device in it', () => {
-    assert.deepEqual(loadConfig({ auditFile: '/var/log/purser/audit.log' }).audit, { directory: '/var/log/purser', devices: [{ name: 'file', file: 'audit.log' }] });
+    assert.deepEqual(loadConfig({ auditFile: '/var/log/purser/audit.log' }).audit, { directory: '/var/log/purser', devices: [{ name: 'file', file: 'audit.log' }], replaceDamaged: false });
   });
 
   const refused: readonly (readonly [name: string, options: () => object, message: RegExp])[] = [

@@ -49,18 +49,21 @@ export function createFront(handler: RequestHandler, log: Logger, tls: { readonl
 async function answer(server: Server, handler: RequestHandler, log: Logger, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const verb = listVerb(request);
   if (verb === 'ignore') return;
-  if (verb === 'list' || !server.listening) response.setHeader('Connection', 'close');
   const id = randomUUID();
   const isHead = request.method === 'HEAD';
+  const reply = (content: Reply): void => {
+    if (verb === 'list' || !server.listening) response.setHeader('Connection', 'close');
+    send(response, content, isHead);
+  };
   try {
     const target = parseTarget(verb === 'list' ? 'LIST' : request.method ?? '', request.url ?? '');
     if (isHead && target !== undefined && target.path !== HEAD_PATH) throw new PurserError('ERR_REQUEST_UNSUPPORTED', 'unsupported operation');
-    const reply = target === undefined ? errorReply(404, []) : await handler({ id, request, response, target });
-    if (reply !== undefined) send(response, reply, isHead);
+    const content = target === undefined ? errorReply(404, []) : await handler({ id, request, response, target });
+    if (content !== undefined) reply(content);
   } catch (error) {
     if (isServerFault(error)) logFault(log, id, error);
     if (response.headersSent) response.destroy();
-    else send(response, replyForError(error), isHead);
+    else reply(replyForError(error));
   }
 }
 

@@ -1,0 +1,150 @@
+// Fail closed, seen from outside: without its audit entry nothing runs and nothing is answered. And no secret in the file.
+/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment -- bodies of any shape */
+
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import type { EntryType } from '../../src/audit/entry.ts';
+import { FileAuditDevice } from '../../src/audit/file-device.ts';
+import { startUnsealed, type TestServer } from './running.ts';
+
+const CANARY = 'canary-2f9a';
+
+describe('audit', () => {
+  let server: TestServer;
+  before(async () => { server = await startUnsealed(); });
+  after(() => server.stop());
+  const lines = (): Record<string, unknown>[] => readFileSync(join(server.directory, 'audit', 'audit.log'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  test('every request leaves a request and a response entry with the same id, and neither holds a value or a token', async () => {
+    const written = await server.call('POST', 'secret/data/a', { body: { data: { password: CANARY, nested: { list: [CANARY] } } } });
+    const read = await server.call('GET', 'secret/data/a');
+    assert.match(read.text, new RegExp(CANARY));
+    for (const { body } of [written, read]) {
+      const id = (body as { request_id: string }).request_id;
+      assert.deepEqual(lines().filter((line) => (line['request'] as { id?: string } | undefined)?.id === id).map(({ type }) => type), ['request', 'response']);
+    }
+    const text = readFileSync(join(server.directory, 'audit', 'audit.log'), 'utf8');
+    assert.ok(!text.includes(CANARY) && !text.includes(server.root));
+  });
+
+  test('denied requests, wrong tokens and engine errors are recorded with their reason', async () => {
+    await server.call('GET', 'secret/data/a', { token: `hvs.${CANARY}` });
+    await server.call('POST', 'secret/data/a', { body: { wrong: CANARY } });
+    const recorded = lines().slice(-3).map((line) => [line['type'], line['error']]);
+    assert.deepEqual(recorded, [['request', 'permission denied'], ['request', undefined], ['response', 'no data provided']]);
+    assert.ok(!readFileSync(join(server.directory, 'audit', 'audit.log'), 'utf8').includes(CANARY));
+  });
+
+  test('sys/audit-hash finds a known string in the file', async () => {
+    const { body } = await server.call('POST', 'sys/audit-hash/file', { body: { input: CANARY } });
+    assert.ok(readFileSync(join(server.directory, 'audit', 'audit.log'), 'utf8').includes((body as { data: { hash: string } }).data.hash));
+    assert.equal((await server.call('POST', 'sys/audit-hash/none', { body: { input: 'x' } })).status, 400);
+  });
+
+  test('sys/audit enables and disables a second file in the audit directory, readable by the owner only', async () => {
+    assert.equal((await server.call('PUT', 'sys/audit/second', { body: { type: 'file', options: { file_path: 'second.log' } } })).status, 204);
+    const path = join(server.directory, 'audit', 'second.log');
+    assert.equal(statSync(path).mode & 0o777, 0o600);
+    await server.call('GET', 'secret/data/a');
+    const size = statSync(path).size;
+    assert.ok(size > 0);
+    assert.deepEqual(Object.keys((await server.call('GET', 'sys/audit')).body.data as object).sort(), ['file/', 'second/']);
+    assert.equal((await server.call('DELETE', 'sys/audit/second')).status, 204);
+    const after = statSync(path).size;
+    await server.call('GET', 'secret/data/a');
+    assert.equal(statSync(path).size, after);
+  });
+
+  const escapes: readonly (readonly [name: string, body: object])[] = [
+    ['a path outside', { type: 'file', options: { file_path: '/etc/cron.d/purser' } }],
+    ['a path that climbs', { type: 'file', options: { file_path: '../up.log' } }],
+    ['a folder below', { type: 'file', options: { file_path: 'sub/x.log' } }],
+    ['a hidden file', { type: 'file', options: { file_path: '.profile' } }],
+    ['the file of another device', { type: 'file', options: { file_path: 'audit.log' } }],
+    ['the folder itself', { type: 'file', options: { file_path: '.' } }],
+    ['raw values', { type: 'file', options: { file_path: 'x.log', log_raw: 'true' } }],
+    ['a prefix', { type: 'file', options: { file_path: 'x.log', prefix: '#!/bin/sh' } }],
+    ['an executable mode', { type: 'file', options: { file_path: 'x.log', mode: '0777' } }],
+    ['a socket', { type: 'socket', options: { address: '127.0.0.1:1' } }],
+    ['no path', { type: 'file' }],
+  ];
+  for (const [name, body] of escapes) {
+    test(`sys/audit refuses ${name}`, async () => {
+      const before = readdirSync(join(server.directory, 'audit')).sort();
+      assert.equal((await server.call('PUT', 'sys/audit/evil', { body })).status, 400);
+      assert.deepEqual(readdirSync(join(server.directory, 'audit')).sort(), before);
+    });
+  }
+
+  test('sys/audit does not disable a device of the configuration', async () => {
+    assert.equal((await server.call('DELETE', 'sys/audit/file')).status, 400);
+    assert.ok('file/' in ((await server.call('GET', 'sys/audit')).body.data as object));
+  });
+
+  test('sys/audit wants sudo', async () => {
+    await server.call('PUT', 'sys/policy/noaudit', { body: { policy: 'path "sys/audit*" { capabilities = ["read", "update"] }' } });
+    const { body } = await server.call('POST', 'auth/token/create', { body: { policies: ['noaudit'] } });
+    const { client_token: token } = (body as { auth: { client_token: string } }).auth;
+    assert.equal((await server.call('GET', 'sys/audit', { token })).status, 403);
+    assert.equal((await server.call('PUT', 'sys/audit/x', { token, body: { type: 'file', options: { file_path: 'x.log' } } })).status, 403);
+  });
+
+  test('reopenAudit() goes on in a new file after the old one was moved away', async () => {
+    const path = join(server.directory, 'audit', 'audit.log');
+    renameSync(path, `${path}.1`);
+    await server.server.reopenAudit();
+    await server.call('GET', 'secret/data/a');
+    assert.ok(statSync(path).size > 0);
+  });
+});
+
+describe('audit, failing', () => {
+  let failing: EntryType | undefined;
+  // eslint-disable-next-line @typescript-eslint/unbound-method -- put back at the end, and called with its device
+  const { log } = FileAuditDevice.prototype;
+  let server: TestServer;
+  before(async () => {
+    FileAuditDevice.prototype.log = function (type, entry) {
+      return type === failing ? Promise.reject(new Error('no space')) : log.call(this, type, entry);
+    };
+    server = await startUnsealed();
+  });
+  after(async () => {
+    FileAuditDevice.prototype.log = log;
+    await server.stop();
+  });
+
+  test('a request whose entry no device takes is 500, and did not happen', async () => {
+    await server.call('POST', 'secret/data/kept', { body: { data: { a: CANARY } } });
+    failing = 'request';
+    const answers = [
+      await server.call('POST', 'secret/data/kept', { body: { data: { a: 'new' } } }),
+      await server.call('POST', 'secret/data/other', { body: { data: { a: 'new' } } }),
+      await server.call('DELETE', 'secret/metadata/kept'),
+      await server.call('GET', 'secret/data/kept'),
+      await server.call('POST', 'auth/token/create', { body: {} }),
+      await server.call('PUT', 'sys/seal'),
+      await server.call('GET', 'secret/data/kept', { token: 'wrong' }),
+    ];
+    failing = undefined;
+    for (const answer of answers) {
+      assert.equal(answer.status, 500);
+      assert.deepEqual((answer.body as { errors: unknown }).errors, ['internal error']);
+    }
+    const read = await server.call('GET', 'secret/data/kept');
+    assert.deepEqual(read.body.data.data, { a: CANARY });
+    assert.equal(read.body.data.metadata.version, 1);
+    assert.equal((await server.call('GET', 'secret/data/other')).status, 404);
+  });
+
+  test('an answer whose entry no device takes is 500 without a word of it', async () => {
+    failing = 'response';
+    const answer = await server.call('GET', 'secret/data/kept');
+    const missing = await server.call('GET', 'secret/data/missing');
+    failing = undefined;
+    assert.deepEqual([answer.status, missing.status], [500, 500]);
+    assert.doesNotMatch(answer.text, new RegExp(CANARY));
+  });
+});
