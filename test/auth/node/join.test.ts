@@ -3,7 +3,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { after, before, test } from 'node:test';
 
 import { decodeJoinToken } from '../../../src/wire/join-token.ts';
-import { jwkOf, TestCore } from '../../server/node/test-core.ts';
+import { jwkOf, TestCore, textOf } from '../../server/node/test-core.ts';
 
 let core: TestCore;
 before(async () => { core = await TestCore.start(); });
@@ -17,7 +17,7 @@ function request(token: { id: string; secret: string }, changes: object = {}): o
 
 async function join(body: object): Promise<string> {
   const { node_id: id } = await core.client().write('auth/node/join', body);
-  return String(id);
+  return textOf(id);
 }
 
 test('join-token carries the address, and only an HMAC of its secret is stored', async () => {

@@ -5,7 +5,7 @@ import { after, before, beforeEach, test } from 'node:test';
 
 import { SignJWT } from 'jose';
 
-import { jwkOf, loginJwt, TestCore } from '../../server/node/test-core.ts';
+import { jwkOf, loginJwt, TestCore, textOf } from '../../server/node/test-core.ts';
 
 let core: TestCore;
 let nodeId: string;
@@ -20,7 +20,7 @@ beforeEach(async () => {
   ({ privateKey: key, publicKey } = pair);
   const { id, secret } = await core.joinToken();
   const answer = await core.client().write('auth/node/join', { id, secret, name: `n-${id}`, version: '1', public_key: jwkOf(publicKey) });
-  nodeId = String(answer['node_id']);
+  nodeId = textOf(answer['node_id']);
 });
 
 const login = (jwt: string) => core.client().request('POST', 'auth/node/login', { jwt });
@@ -33,12 +33,12 @@ test('login gives a token for one hour that carries the node policy alone, and t
   assert.equal(auth['lease_duration'], 3600);
   assert.equal(auth['renewable'], false);
   assert.equal((auth['metadata'] as Record<string, string>)['node_id'], nodeId);
-  assert.ok(Math.abs(Date.parse(String(data?.['server_time'])) - Date.now()) < 2000);
+  assert.ok(Math.abs(Date.parse(textOf(data?.['server_time'])) - Date.now()) < 2000);
   const node = await core.root.read(`auth/node/nodes/${nodeId}`);
   assert.equal(node['version'], '2.0');
   assert.ok(node['last_seen']);
-  await assert.rejects(core.client(String(auth['client_token'])).read('secret/data/x'), { status: 403 });
-  await assert.rejects(core.client(String(auth['client_token'])).list('auth/node/nodes'), { status: 403 });
+  await assert.rejects(core.client(textOf(auth['client_token'])).read('secret/data/x'), { status: 403 });
+  await assert.rejects(core.client(textOf(auth['client_token'])).list('auth/node/nodes'), { status: 403 });
 });
 
 test('login refuses a JWT without a good signature of the node, each in the same words', async () => {
@@ -52,10 +52,10 @@ test('login refuses a JWT without a good signature of the node, each in the same
     'alg none': `${base64({ alg: 'none' })}.${base64(claims)}.`,
     'alg none with a signature': `${base64({ alg: 'none' })}.${payload}.${signature}`,
     'HS256 with the public key as JWK': await hmac(Buffer.from(x, 'base64url')),
-    'HS256 with the public key as PEM': await hmac(Buffer.from(publicKey.export({ format: 'pem', type: 'spki' }) as string)),
+    'HS256 with the public key as PEM': await hmac(Buffer.from(publicKey.export({ format: 'pem', type: 'spki' }))),
     'another key': await loginJwt(nodeId, otherKey),
     'a changed payload': `${header}.${base64({ ...claims, jti: 'another-jti-012345' })}.${signature}`,
-    'an embedded key': await new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', jwk: jwkOf(publicKey) as never }).sign(otherKey),
+    'an embedded key': await new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA', jwk: jwkOf(publicKey) }).sign(otherKey),
     'an unknown critical header': `${base64({ alg: 'EdDSA', crit: ['x'], x: 1 })}.${payload}.${signature}`,
     'an unknown node': await loginJwt('00000000-0000-4000-8000-000000000000', key),
     'no signature': `${header}.${payload}.`,

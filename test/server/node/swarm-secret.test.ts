@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { Assignments } from '../../../src/server/node/assignments.ts';
 import type { ResolveResult } from '../../../src/wire/node-protocol.ts';
 import { MemoryView } from '../../fakes/memory-view.ts';
-import { TestCore, valueText, workload, type TestNode } from './test-core.ts';
+import { TestCore, textOf, valueText, workload, type TestNode } from './test-core.ts';
 
 let core: TestCore;
 let driver: TestNode;
@@ -88,8 +88,8 @@ test('swarm-secret refuses, with the reason, whatever it must not give', async (
   ];
   for (const [what, changes, serverCode, message] of table) await assert.rejects(ask({ task_id: 'task2', ...changes }), { serverCode, message }, what);
   assert.equal((await follow(worker, ['shop_db'], { task_id: 'task2' }))[0]?.outcome, 'foreign');
-  assert.equal(Buffer.from(String((await ask({ task_id: 'task3', ...ref('purser://secret/shop/largest') }))['value']), 'base64').length, 511_999);
-  assert.equal(Buffer.from(String((await ask({ task_id: 'task4', ...ref('purser://secret/shop/none?default=d') }))['value']), 'base64').toString(), 'd');
+  assert.equal(Buffer.from(textOf((await ask({ task_id: 'task3', ...ref('purser://secret/shop/largest') }))['value']), 'base64').length, 511_999);
+  assert.equal(Buffer.from(textOf((await ask({ task_id: 'task4', ...ref('purser://secret/shop/none?default=d') }))['value']), 'base64').toString(), 'd');
 });
 
 test('swarm-secret answers only nodes that joined as drivers, and moves no task', async () => {

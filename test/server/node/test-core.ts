@@ -1,6 +1,7 @@
 // A core for tests: the real node services, tokens, policies and KV engine over memory views, behind a real HTTP server. Only
 // the request stages are short: token, policy, engine; audit and limits are the pipeline's own tests.
 
+import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
@@ -93,8 +94,8 @@ export class TestCore {
   /** The parts of a new join token. */
   async joinToken(body: object = {}): Promise<{ id: string; secret: string; text: string }> {
     const { token } = await this.root.write('auth/node/join-token', body);
-    const { id, secret } = decodeJoinToken(String(token));
-    return { id, secret, text: String(token) };
+    const { id, secret } = decodeJoinToken(textOf(token));
+    return { id, secret, text: textOf(token) };
   }
 
   /** Joins and logs in. */
@@ -104,13 +105,13 @@ export class TestCore {
     const { node_id: nodeId } = await this.client().write('auth/node/join', {
       id, secret, name, version: '1', public_key: jwkOf(publicKey), ...(options.swarmNodeId === undefined ? {} : { swarm_node_id: options.swarmNodeId }),
     });
-    const token = await this.logIn(String(nodeId), privateKey);
-    return { id: String(nodeId), key: privateKey, client: this.client(token) };
+    const token = await this.logIn(textOf(nodeId), privateKey);
+    return { id: textOf(nodeId), key: privateKey, client: this.client(token) };
   }
 
   async logIn(nodeId: string, key: KeyObject, claims: object = {}): Promise<string> {
     const auth = await this.client().authenticate('auth/node/login', { jwt: await loginJwt(nodeId, key, claims) });
-    return String(auth['client_token']);
+    return textOf(auth['client_token']);
   }
 
   /** Stops and starts with the same storage, as a restart of the process would. */
@@ -203,6 +204,12 @@ export class TestCore {
     const [mountPoint, engine] = found;
     return engine.handle({ operation, path: path.slice(mountPoint.length), mountPoint, data, remoteAddress: '127.0.0.1', ...(caller === undefined ? {} : { caller }) });
   }
+}
+
+/** A field of an answer that must be a string. */
+export function textOf(value: unknown): string {
+  assert.equal(typeof value, 'string');
+  return value as string;
 }
 
 export function jwkOf(key: KeyObject): { kty: 'OKP'; crv: 'Ed25519'; x: string } {

@@ -41,7 +41,7 @@ const changes = (frames: readonly WatchFrame[]) => frames.filter((frame) => fram
 function helloOf(frames: readonly WatchFrame[]): Extract<WatchFrame, { type: 'hello' }> {
   const [hello] = frames;
   assert.equal(hello?.type, 'hello');
-  return hello as Extract<WatchFrame, { type: 'hello' }>;
+  return hello;
 }
 
 test('watch sends changes of paths the node holds, and of no others', async () => {
@@ -134,7 +134,7 @@ test('watch refuses a query that is not one, before a stream begins', async () =
   await assert.rejects(core.root.read('node/watch'), { status: 403 });
 });
 
-interface HubServer { readonly hub: WatchHub; readonly holdings: Holdings; readonly port: number; readonly responses: ServerResponse[]; close(): Promise<void> }
+interface HubServer { readonly hub: WatchHub; readonly holdings: Holdings; readonly port: number; readonly responses: ServerResponse[]; readonly close: () => Promise<void> }
 
 /** A hub on its own server, without tokens; the query is the node's name. */
 async function hubServer(now: () => number = Date.now, heartbeatMs = 60_000): Promise<HubServer> {
