@@ -4,6 +4,7 @@
 
 import { stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
+import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { dataSegmentHint, describeReference } from '../wire/reference.ts';
 import type { ResolveResult, Workload } from '../wire/node-protocol.ts';
@@ -42,8 +43,11 @@ export interface PrepareOptions {
   readonly isCoreAway: () => boolean;
 }
 
-/** Docker's list and bundle mounts: without the `ro` that Docker gives, and with what its `:ro` would drop. */
+/** Docker's own `:ro` would drop nosuid, nodev and noexec. */
 const MOUNT_OPTIONS = ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'rprivate'];
+
+/** Without a reference in sight the runtime waits 5 s, then goes on by itself. */
+const SWARM_MS = 3000;
 
 type Facts = Pick<ContainerFacts, 'workload' | 'labels' | 'swarmSecrets'> & { readonly dockerRoot?: string };
 
@@ -118,8 +122,9 @@ export class Preparer {
     const isOnlySwarm = declared.length === 0;
     if (isOnlySwarm && this.#options.isCoreAway()) return { results: [] };
     const references = declared.map(({ text }) => text);
+    const asked = this.#options.core.resolve({ workloads: [{ ...workload, references, ...(swarm.length === 0 ? {} : { swarm_secrets: [...swarm] }) }] });
     try {
-      const { workloads: [answer] } = await this.#options.core.resolve({ workloads: [{ ...workload, references, ...(swarm.length === 0 ? {} : { swarm_secrets: [...swarm] }) }] });
+      const { workloads: [answer] } = await (isOnlySwarm ? withDeadline(asked, SWARM_MS, () => new Error('the core takes too long')) : asked);
       return answer ?? { results: [] };
     } catch (error) {
       if (!isOnlySwarm) throw error;
