@@ -119,7 +119,9 @@ export class Dispatcher {
     if (found.kind === 'version') return replyEntry(this.reply, request, attributesOf(found, found.id), 0, FOREVER_SECONDS);
     // A placeholder carries a mount in the container, so its name must never fail to be confirmed; a bound file changes under its name.
     const seconds = found.type === 'placeholder' ? FOREVER_SECONDS : 0;
-    return replyEntry(this.reply, request, attributesOf(currentOf(found), found.id), seconds, seconds);
+    const version = currentOf(found);
+    this.holders.told(version);
+    return replyEntry(this.reply, request, attributesOf(version, found.id), seconds, seconds);
   }
 
   #child(parent: Directory, name: string, tid: number): Node | undefined {
@@ -145,7 +147,9 @@ export class Dispatcher {
     const hasHandle = (request.readUInt32LE(BODY) & GETATTR_FH) !== 0;
     const opened = hasHandle ? this.#parts.tree.versions.get(readHandle(request, BODY + 8).version) : undefined;
     const tid = header.tid(request);
-    const version = opened?.file === node ? opened : this.holders.versionFor(node, tid, () => this.#tgid(tid));
+    const tgid = (): number => this.#tgid(tid);
+    const version = opened?.file === node ? opened : this.holders.versionFor(node, tid, tgid, () => this.#parts.pins.resolve(node, this.#now, tgid));
+    this.holders.told(version);
     return replyAttributes(this.reply, request, attributesOf(version, node.id), 0);
   }
 
@@ -165,6 +169,8 @@ export class Dispatcher {
     if (isWrite && !(file.type === 'bound' && callers.isOwn(tid))) return this.#fail(request, ERRNO.EROFS);
     const tgid = this.#tgid(tid);
     const version = node.kind === 'version' ? node : isWrite ? currentOf(node) : pins.resolve(node, this.#now, () => tgid);
+    // sendfile(2) ends at the size the kernel last heard, whatever this open shows: make it ask again, once.
+    if (node.kind === 'file' && !isWrite && this.holders.mustAskAgain(version, tid)) return this.#fail(request, ERRNO.ESTALE);
     version.opens++;
     if (isMember && !isWrite) this.#opened(version, tid, tgid, request);
     return replyOpen(this.reply, request, { version: version.id, tid }, FOPEN_DIRECT_IO | FOPEN_NOFLUSH);

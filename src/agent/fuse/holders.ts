@@ -1,6 +1,9 @@
 // Who holds which version of a `bound` file open. Such a file keeps one inode for ever, so fstat(2) has to answer with the size of the version
 // that the asking process has open, or a reader that trusts the size would cut a value. Best knowledge first: the thread that opened it, then the
 // largest size its process holds (readers stop at end of file, but never read past the size), then the current version.
+// The kernel keeps one size per inode, and sendfile(2) and splice(2) cut there without asking. Every open(2) asks for the attributes first
+// (fs/fuse/dir.c, fuse_permission), so an OPEN that would show another version than the one last told is answered with ESTALE: the kernel then
+// walks the path once more, attributes included (fs/namei.c, do_filp_open). A second ESTALE would reach the reader, so there is none.
 
 import { currentOf, type File, type Version } from './tree.ts';
 
@@ -12,6 +15,10 @@ interface Holder { readonly tgid: number; readonly versions: Version[] }
 
 export class Holders {
   readonly #files = new Map<File, Map<number, Holder>>();
+  /** The version whose size the kernel last heard, by file. */
+  readonly #told = new Map<File, Version>();
+  /** Threads whose open was sent back and is expected again. */
+  readonly #returning = new Set<number>();
 
   opened(version: Version, tid: number, tgid: number): void {
     const threads = this.#files.get(version.file) ?? new Map<number, Holder>();
@@ -32,11 +39,28 @@ export class Holders {
     if (threads.size === 0) this.#files.delete(version.file);
   }
 
-  /** The version whose size and times fstat(2) should show; `tgidOf` is asked only when someone holds an older version. */
-  versionFor(file: File, tid: number, tgidOf: () => number): Version {
+  /** Notes that the kernel heard the attributes of this version. */
+  told(version: Version): void {
+    this.#told.set(version.file, version);
+  }
+
+  /** True when the kernel knows another size than this version's and the thread's open can be sent back to ask; at most once in a row. */
+  mustAskAgain(version: Version, tid: number): boolean {
+    if (this.#returning.delete(tid) || this.#told.get(version.file) === version) return false;
+    if (this.#returning.size >= MAX_THREADS) return false;
+    this.#returning.add(tid);
+    return true;
+  }
+
+  /**
+   * The version whose size and times fstat(2) should show.
+   * @param tgidOf asked only when someone holds an older version
+   * @param next the version that the process would open now
+   */
+  versionFor(file: File, tid: number, tgidOf: () => number, next: () => Version): Version {
     const current = currentOf(file);
     const threads = this.#files.get(file);
-    if (threads === undefined || !file.versions.some((version) => version !== current && version.opens > 0)) return current;
+    if (threads === undefined || !file.versions.some((version) => version !== current && version.opens > 0)) return next();
     const own = threads.get(tid)?.versions.at(-1);
     if (own !== undefined) return own;
     const tgid = tgidOf();
@@ -45,10 +69,11 @@ export class Holders {
       if (holder.tgid !== tgid) continue;
       for (const version of holder.versions) if (best === undefined || version.slot.valueLength > best.slot.valueLength) best = version;
     }
-    return best ?? current;
+    return best ?? next();
   }
 
   forget(file: File): void {
     this.#files.delete(file);
+    this.#told.delete(file);
   }
 }
