@@ -36,6 +36,7 @@ export class Draft {
   /** Last write per key wins, and a deleted index entry does not come back. */
   readonly #writes = new Map<string, ViewOperation>();
   readonly #isHolding = new Map<string, boolean>();
+  #loaded = 0;
 
   constructor(view: View, node: LedgerNode) {
     this.#view = view;
@@ -49,6 +50,11 @@ export class Draft {
 
   get operations(): ViewOperation[] {
     return [...this.#writes.values()];
+  }
+
+  /** Records read and to be written: what the batch costs in memory and in the transaction. */
+  get size(): number {
+    return this.#loaded + this.#writes.size;
   }
 
   put(key: string, value: Uint8Array): void {
@@ -157,6 +163,7 @@ export class Draft {
       ? { format: 1 as const, node_name: this.#node.name, name: '', image: '', unknown: true, refused: 0, processes: [] }
       : decodeRecord(bytes, containerSchema, 'ledger container');
     const container = { record, holdings: await this.#holdings(id) };
+    this.#loaded += 1 + container.holdings.size;
     this.#containers.set(id, container);
     return container;
   }

@@ -12,6 +12,8 @@ import { keys, spoolSchema } from './record.ts';
 /** A clock may run ahead by this much before its time is not believed. */
 const MAX_AHEAD_MS = 5 * 60_000;
 const MAX_BATCH_BYTES = 1024 * 1024;
+/** Records that one transaction touches before the rest of its batch is left for the next one. */
+const MAX_TOUCHED = 20_000;
 /** A node begins a new spool when its state was lost or restored; more than this is no accident. */
 const MAX_SPOOLS = 256;
 
@@ -31,8 +33,8 @@ export class Ledger {
   }
 
   /**
-   * Takes the entries of a batch that are new.
-   * @returns the last sequence number of the spool that is stored
+   * Takes the entries of a batch that are new, or as many of them as one transaction should touch.
+   * @returns the last sequence number of the spool that is stored; the sender goes on behind it
    * @throws ERR_NODE_LEDGER when entries before the batch are missing; ERR_REQUEST_INVALID, ERR_REQUEST_TOO_LARGE
    */
   async append(node: LedgerNode, batch: UsageBatch): Promise<number> {
@@ -43,26 +45,29 @@ export class Ledger {
       if (first > acknowledged + 1) {
         throw new PurserError('ERR_NODE_LEDGER', `the batch begins with entry ${first}, expected is ${acknowledged + 1}`, { hint: 'begin a new spool' });
       }
-      if (last > acknowledged) await this.#commit(node, batch.spool, batch.entries.slice(acknowledged + 1 - first));
-      return Math.max(last, acknowledged);
+      return last > acknowledged ? this.#commit(node, batch.spool, batch.entries.slice(acknowledged + 1 - first)) : acknowledged;
     });
   }
 
-  async #commit(node: LedgerNode, spool: string, entries: readonly UsageEntry[]): Promise<void> {
+  async #commit(node: LedgerNode, spool: string, entries: readonly UsageEntry[]): Promise<number> {
     const { view, now, onHolding } = this.#options;
     const draft = new Draft(view, node);
     let bytes = 0;
+    let acknowledged = 0;
     for (const entry of entries) {
+      if (draft.size > MAX_TOUCHED) break;
       const { at, clock } = this.#timeOf(entry);
       const flags = await draft.apply(entry, at, clock !== undefined);
       const record = encodeRecord({ format: 1, node: node.id, node_name: node.name, ...flags, ...(clock === undefined ? {} : { clock }), entry });
       bytes += record.length;
       if (bytes > 2 * MAX_BATCH_BYTES) throw new PurserError('ERR_REQUEST_TOO_LARGE', `the batch is larger than ${MAX_BATCH_BYTES} bytes`);
       draft.put(keys.history(at, node.id, spool, entry.seq), record);
+      acknowledged = entry.seq;
     }
-    draft.put(keys.spool(node.id, spool), encodeRecord({ format: 1, acknowledged: entries.at(-1)?.seq ?? 0, time: now() }));
+    draft.put(keys.spool(node.id, spool), encodeRecord({ format: 1, acknowledged, time: now() }));
     await view.transaction(draft.operations);
     for (const [container, isHolding] of draft.isHolding) onHolding(node.id, container, isHolding);
+    return acknowledged;
   }
 
   async #acknowledged(node: string, spool: string): Promise<number> {

@@ -12,6 +12,8 @@ import { validate } from '../wire/validate.ts';
 import { containerSchema, hash, holdingSchema, keys, parseIndexName, releaseTime, type ContainerRecord, type Holding, type HoldingKey, type ProcessCount } from './record.ts';
 
 const DEFAULT_LIMIT = 10_000;
+/** Of one answer, in characters of JSON; a client takes 32 MiB. */
+const MAX_ANSWER = 16 * 1024 * 1024;
 const PAGE = 256;
 /** `purser usage --container` takes what `docker ps` shows. */
 const SHORTEST_CONTAINER_ID = 12;
@@ -70,13 +72,16 @@ export class LedgerQuery {
   async #collect(found: AsyncIterable<HoldingKey>, { since, withReleased }: Filter, limit: number): Promise<JsonObject> {
     const holdings: JsonObject[] = [];
     const containers = new Map<string, ContainerRecord>();
+    let length = 0;
     for await (const key of found) {
       const one = await this.#load(key, containers);
       if (one === undefined) continue;
       const { released } = one.holding;
       if (released !== null && (!withReleased || released < (since ?? 0))) continue;
-      if (holdings.length >= limit) return { holdings, truncated: true };
-      holdings.push(holdingData(one));
+      const data = holdingData(one);
+      length += JSON.stringify(data).length;
+      if (holdings.length >= limit || length > MAX_ANSWER) return { holdings, truncated: true };
+      holdings.push(data);
     }
     return { holdings };
   }

@@ -237,3 +237,15 @@ test('a node cannot begin spools without end', async () => {
   for (let i = 0; i < 256; i++) await ledger.append(ONE, { ...batch(1, [released('a')]), spool: SPOOL.replace(/^.{8}/, String(i + 1).padStart(8, '0')) });
   await assert.rejects(ledger.append(ONE, batch(1, [released('a')])), { code: 'ERR_REQUEST_INVALID', message: /256 spools/ });
 });
+
+test('append() takes a batch in parts when it touches very much, and loses nothing', async () => {
+  const paths = Array.from({ length: 500 }, (_, i) => `secret/${i}`);
+  const digits = [...'0123456789abcdef'];
+  const entries = [...digits.map((digit) => granted(digit, paths)), ...digits.map((digit) => released(digit))];
+  let acknowledged = 0;
+  let rounds = 0;
+  for (; acknowledged < entries.length; rounds++) acknowledged = await ledger.append(ONE, batch(acknowledged + 1, entries.slice(acknowledged)));
+  assert.ok(rounds > 1 && rounds < 10, `${rounds} rounds`);
+  assert.equal((await ask({ secret: 'secret/7' })).length, 0);
+  assert.equal((await ask({ secret: 'secret/7', released: 'true' })).length, 16);
+});

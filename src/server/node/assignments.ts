@@ -5,6 +5,7 @@
 // 30 days after it was written, unless a container still follows it.
 
 import { createHash } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 
 import { z } from 'zod';
 
@@ -56,8 +57,8 @@ export class Assignments {
       throw new PurserError('ERR_REQUEST_DENIED', 'the task was assigned to another Swarm node before');
     }
     const same = known.find(({ secret_name: name }) => name === assignment.secret_name);
-    const isKnown = same !== undefined && JSON.stringify({ ...same, format: 0, created: 0 }) === JSON.stringify({ format: 0, ...assignment, created: 0 });
-    if (!isKnown) await this.#options.view.put(keyOf(taskId, assignment.secret_name), encodeRecord({ format: 1, ...assignment, created: this.#options.now() }));
+    const record: Assignment = { format: 1, ...assignment, created: same?.created ?? this.#options.now() };
+    if (!isDeepStrictEqual(record, same)) await this.#options.view.put(keyOf(taskId, assignment.secret_name), encodeRecord(record));
   }
 
   /** By secret name; empty for a task that no driver told of. */
