@@ -13,7 +13,7 @@ export interface ProcessName { readonly tgid: number; readonly name: string }
 
 /** Questions about a thread id; undefined means it cannot be known. */
 export interface Callers {
-  /** True when the thread belongs to this very process. */
+  /** True when the thread belongs to this very process or to the child that performs its gestures. */
   isOwn(tid: number): boolean;
   /** True when the thread runs in this cgroup or below it. */
   isInCgroup(tid: number, cgroupPath: string): boolean;
@@ -80,11 +80,20 @@ export function mountRoot(mountinfo: string, head: string): string {
 /** Callers as this host's /proc describes them. */
 export class ProcCallers implements Callers {
   readonly #processes = new Map<number, { readonly at: number; readonly process: ProcessName }>();
+  readonly #gesturePid: () => number;
   #head: string | undefined;
   #root = '';
 
+  /** @param gesturePid the single-threaded child that performs the agent's gestures on the mount; 0 for none */
+  constructor(gesturePid: () => number = () => 0) {
+    this.#gesturePid = gesturePid;
+  }
+
   isOwn(tid: number): boolean {
-    return tid !== 0 && existsSync(`/proc/self/task/${tid}`);
+    if (tid === 0) return false;
+    if (existsSync(`/proc/self/task/${tid}`)) return true;
+    // The parent is checked too: the child's number may be another's by the time its end is known.
+    return tid === this.#gesturePid() && new RegExp(`^PPid:\\t${process.pid}$`, 'm').test(readProc(`/proc/${tid}/status`) ?? '');
   }
 
   isInCgroup(tid: number, cgroupPath: string): boolean {

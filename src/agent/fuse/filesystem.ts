@@ -2,17 +2,17 @@
 // promise resolves after the change is safe from a kill of this process and visible to readers. Events in the containers follow before it resolves.
 // Nothing here touches the mount synchronously: that would deadlock while the serving thread waits.
 
-import { closeSync, open, write, writeSync } from 'node:fs';
+import { write, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { PurserError, messageOf } from '../../lib/errors.ts';
 import type { ErrorCode } from '../../lib/error-codes.ts';
 import { FLUSH_MS, type FileEvent } from './events.ts';
-import { FUSE_ROLE, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type Outcome, type Report } from './messages.ts';
+import { Gestures, type Gesture } from './gesture.ts';
+import { FUSE_ROLE, GESTURE_PID, POSTED, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type Outcome, type Raise, type Report } from './messages.ts';
 import type { ContainerTree, ContainerUpdate } from './plan.ts';
 import { WAKE_NAME, notifyWake } from './protocol.ts';
-import { Raiser } from './raiser.ts';
 import { dieBySignal } from './worker.ts';
 
 export type { FileEvent } from './events.ts';
@@ -23,11 +23,7 @@ export type { FileKind } from './state-record.ts';
 /** A serving thread that does not answer for this long is broken. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
-/** O_PATH of open(2), asm-generic/fcntl.h: the kernel keeps the node, nobody is asked to open it. */
-const O_PATH = 0o10000000;
-
 const writeAsync = promisify(write);
-const openAsync = promisify<string, number, number>(open);
 
 export interface AttachOptions {
   /** /dev/fuse, already mounted by the holder on `mountPoint`; keep it out of child processes. */
@@ -56,6 +52,10 @@ function copyContents<T extends { readonly content: Uint8Array }>(files: readonl
   });
 }
 
+function gone(cause: unknown): Failure {
+  return { code: 'ERR_FUSE_UNAVAILABLE', message: `the filesystem is not mounted where it should be: ${messageOf(cause)}`, hint: 'restart the agent together with its holder' };
+}
+
 function errorOf({ code, message, hint }: Failure): PurserError {
   return new PurserError(code as ErrorCode, message, hint === undefined ? {} : { hint });
 }
@@ -67,13 +67,12 @@ export class SecretFilesystem {
   readonly #options: AttachOptions;
   readonly #worker: Worker;
   readonly #signal: Int32Array;
-  readonly #raiser: Raiser;
+  readonly #gestures: Gestures;
   readonly #containers = new Map<string, ContainerSummary>();
   readonly #pending = new Map<number, Pending>();
   /** Notifications and events under way; they need the serving thread to end. */
   readonly #following = new Set<Promise<void>>();
   #sequence = 0;
-  #wakeFd: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #wakeAt = Infinity;
   #lost: PurserError | undefined;
@@ -82,9 +81,9 @@ export class SecretFilesystem {
 
   private constructor(options: AttachOptions) {
     this.#options = options;
-    this.#raiser = new Raiser(options.mountPoint, (message) => options.log?.warn(message));
-    const signal = new SharedArrayBuffer(4);
+    const signal = new SharedArrayBuffer(8);
     this.#signal = new Int32Array(signal);
+    this.#gestures = new Gestures((pid) => { Atomics.store(this.#signal, GESTURE_PID, pid); });
     const workerData: FuseWorkerData = { role: FUSE_ROLE, fuseFd: options.fuseFd, stateFds: options.stateFds, signal };
     this.#worker = new Worker(options.workerEntry ?? __filename, {
       workerData, trackUnmanagedFds: false, ...(options.workerExecArgv === undefined ? {} : { execArgv: [...options.workerExecArgv] }),
@@ -150,8 +149,7 @@ export class SecretFilesystem {
       await this.#send({ op: 'stop' });
       await exited;
     }
-    if (this.#wakeFd !== undefined) closeSync(this.#wakeFd);
-    this.#wakeFd = undefined;
+    await this.#gestures.close();
   }
 
   /** A thread blocked in read(2) would make any ordinary exit hang for ever. */
@@ -162,11 +160,7 @@ export class SecretFilesystem {
   async #ready(): Promise<void> {
     const outcome = await this.#within(new Promise<Outcome>((resolve, reject) => { this.#onReady = { resolve, reject }; }),
       () => { this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: 'the kernel sent nothing on the FUSE descriptor', hint: 'restart the agent together with its holder' }); });
-    try {
-      this.#wakeFd = await openAsync(join(this.#options.mountPoint, WAKE_NAME), O_PATH);
-    } catch (error) {
-      throw new PurserError('ERR_FUSE_UNAVAILABLE', `the filesystem is not mounted where it should be: ${messageOf(error)}`, { cause: error, hint: 'restart the agent together with its holder' });
-    }
+    this.#wakeByLookup(); // so that the kernel has the wake node before the first command
     void this.#follow(outcome);
   }
 
@@ -181,13 +175,25 @@ export class SecretFilesystem {
     const sequence = ++this.#sequence;
     const answer = new Promise<Outcome>((resolve, reject) => { this.#pending.set(sequence, { resolve, reject }); });
     this.#worker.postMessage({ ...command, sequence }, transfer);
-    Atomics.add(this.#signal, 0, 1);
+    Atomics.add(this.#signal, POSTED, 1);
+    this.#wakeServer();
+    return this.#within(answer, () => dieBySignal('the filesystem thread does not answer', new Error(command.op)));
+  }
+
+  #wakeServer(): void {
     try {
       writeSync(this.#options.fuseFd, notifyWake());
     } catch (error) {
-      this.#lose({ code: 'ERR_FUSE_UNAVAILABLE', message: `the filesystem is not mounted: ${messageOf(error)}`, hint: 'restart the agent together with its holder' });
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.#wakeByLookup();
+      else this.#lose(gone(error));
     }
-    return this.#within(answer, () => dieBySignal('the filesystem thread does not answer', new Error(command.op)));
+  }
+
+  /** The slower way, for a kernel that does not have the wake node cached: looking it up is a request, and caches it. */
+  #wakeByLookup(): void {
+    void this.#track(this.#gestures.perform([['stat', join(this.#options.mountPoint, WAKE_NAME)]]).then(([code]) => {
+      if (code !== '' && !this.#isStopping) this.#lose(gone(code));
+    }));
   }
 
   async #within(answer: Promise<Outcome>, onTimeout: () => void): Promise<Outcome> {
@@ -201,7 +207,11 @@ export class SecretFilesystem {
 
   /** What the main thread does after a change: its own list, the kernel's caches, the containers' watchers. */
   async #follow(outcome: Outcome): Promise<void> {
-    const following = this.#perform(outcome).finally(() => this.#following.delete(following));
+    return this.#track(this.#perform(outcome));
+  }
+
+  #track(work: Promise<void>): Promise<void> {
+    const following = work.finally(() => this.#following.delete(following));
     this.#following.add(following);
     return following;
   }
@@ -210,9 +220,22 @@ export class SecretFilesystem {
     for (const summary of changed) this.#containers.set(summary.id, summary);
     if (wakeInMs !== undefined) this.#wake(wakeInMs);
     await Promise.all(notifications.map((bytes) => this.#notify(bytes)));
-    await this.#raiser.raise(raises);
+    await this.#raise(raises);
     const steps = raises.map(({ containerId, generation }) => ({ containerId, generation }));
     if (steps.length > 0) this.#send({ op: 'raised', steps }).catch(() => undefined); // only #lose() rejects it, and reports
+  }
+
+  /** A failed step loses an event, never a value. */
+  async #raise(raises: readonly Raise[]): Promise<void> {
+    if (raises.length === 0) return;
+    const gestures = raises.map(({ containerId, name, from }): Gesture => {
+      const directory = join(this.#options.mountPoint, containerId, from === undefined ? 'bound' : 'files');
+      return from === undefined ? ['touch', join(directory, name)] : ['rename', join(directory, from), join(directory, name)];
+    });
+    const codes = new Set(await this.#gestures.perform(gestures));
+    // ENOENT and ESTALE: the container or the version ended meanwhile.
+    for (const code of ['', 'ENOENT', 'ESTALE']) codes.delete(code);
+    if (codes.size > 0) this.#options.log?.warn(`no change event for some secret files: ${[...codes].join(', ')}`);
   }
 
   async #notify(bytes: Uint8Array): Promise<void> {

@@ -10,9 +10,14 @@ export interface FuseWorkerData {
   readonly role: 'fuse-server';
   readonly fuseFd: number;
   readonly stateFds: readonly [number, number];
-  /** Int32 counter of posted commands. */
+  /** Int32 words: see POSTED and GESTURE_PID. */
   readonly signal: SharedArrayBuffer;
 }
+
+/** Word of the shared memory that counts posted commands. */
+export const POSTED = 0;
+/** Word of the shared memory with the process id that performs gestures on the mount; 0 for none. */
+export const GESTURE_PID = 1;
 
 export const FUSE_ROLE = 'fuse-server';
 

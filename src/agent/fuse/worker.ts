@@ -6,8 +6,9 @@ import { constants as os } from 'node:os';
 import { readSync, writeSync } from 'node:fs';
 import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from 'node:worker_threads';
 import { PurserError, messageOf } from '../../lib/errors.ts';
+import { ProcCallers } from './caller.ts';
 import { Dispatcher } from './dispatch.ts';
-import { FUSE_ROLE, type Failure, type FuseWorkerData, type NumberedCommand, type Report } from './messages.ts';
+import { FUSE_ROLE, GESTURE_PID, POSTED, type Failure, type FuseWorkerData, type NumberedCommand, type Report } from './messages.ts';
 import { INIT_FLAGS2, OP, REQUEST_BUFFER, REQUEST_HEADER, header, notifyResend } from './protocol.ts';
 import { FuseServer } from './server.ts';
 
@@ -45,7 +46,7 @@ class Loop {
     this.#fd = data.fuseFd;
     this.#signal = new Int32Array(data.signal);
     this.#port = port;
-    this.#server = new FuseServer(data.stateFds);
+    this.#server = new FuseServer(data.stateFds, new ProcCallers(() => Atomics.load(this.#signal, GESTURE_PID)));
   }
 
   run(): void {
@@ -59,7 +60,7 @@ class Loop {
       this.#answer(request);
       if (!this.#isReady) this.#announceReady();
       this.#flushEvents(false);
-      const posted = Atomics.load(this.#signal, 0);
+      const posted = Atomics.load(this.#signal, POSTED);
       if (posted !== this.#seen) this.#obey(posted);
     }
     this.#flushEvents(true);

@@ -1,12 +1,12 @@
 // A real FUSE mount for the tests, held by the test process as the holder does in production: it keeps /dev/fuse and the two state files, and hands
 // them to serving children. Containers are played by cgroups of the host.
 
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, rmdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { buildSync } from 'esbuild';
@@ -18,6 +18,18 @@ import type { ChildCommand } from './serve-child.ts';
 export const skip: string | false = process.getuid?.() !== 0 ? 'needs root' : existsSync('/dev/fuse') ? false : 'needs /dev/fuse';
 
 const CHILD_SOURCE = fileURLToPath(new URL('./serve-child.ts', import.meta.url));
+
+const CLEANER = `
+  cat
+  umount -l "$0/fs" 2>/dev/null
+  for group in "$1"-*; do
+    for try in 1 2 3 4 5 6 7 8 9; do
+      [ -d "$group" ] || break
+      for pid in $(cat "$group/cgroup.procs"); do kill -9 "$pid"; done
+      rmdir "$group" 2>/dev/null || sleep 0.1
+    done
+  done
+  rm -rf "$0"`;
 
 export interface TestCgroup {
   readonly path: string;
@@ -73,13 +85,19 @@ export class TestMount {
   readonly fuseFd = openSync('/dev/fuse', 'r+');
   readonly stateFds: readonly [number, number];
   readonly children: ServeChild[] = [];
-  readonly #cgroups: string[] = [];
+  readonly #cgroupPrefix: string;
+  readonly #cleaner: ChildProcess;
 
   constructor() {
     chmodSync(this.directory, 0o755); // other users read the mount below it
     mkdirSync(this.mountPoint);
     buildSync({ entryPoints: [CHILD_SOURCE], outfile: this.program, bundle: true, platform: 'node', format: 'cjs', logLevel: 'error' });
     this.stateFds = [this.#stateFile('a'), this.#stateFile('b')];
+    const controllers = decidingHierarchy(readFileSync('/proc/self/cgroup', 'utf8'))!.split(':')[1]!;
+    const root = controllers === '' ? '/sys/fs/cgroup' : join('/sys/fs/cgroup', controllers.replace('name=', ''));
+    this.#cgroupPrefix = `${root}/purser-test-${randomBytes(6).toString('hex')}`;
+    // Outlives the test whatever ends it, and starts when the pipe from the test process closes.
+    this.#cleaner = spawn('sh', ['-c', CLEANER, this.directory, this.#cgroupPrefix], { stdio: ['pipe', 'ignore', 'inherit'], detached: true });
   }
 
   #stateFile(name: string): number {
@@ -106,29 +124,16 @@ export class TestMount {
 
   /** A fresh cgroup in the hierarchy that decides on this host. */
   cgroup(): TestCgroup {
-    const head = decidingHierarchy(readFileSync('/proc/self/cgroup', 'utf8'))!;
-    const controllers = head.split(':')[1]!;
-    const root = controllers === '' ? '/sys/fs/cgroup' : join('/sys/fs/cgroup', controllers.replace('name=', ''));
-    const path = `/purser-test-${process.pid}-${randomBytes(4).toString('hex')}`;
-    mkdirSync(root + path);
-    this.#cgroups.push(root + path);
-    return { path, procs: join(root + path, 'cgroup.procs') };
+    const directory = `${this.#cgroupPrefix}-${randomBytes(4).toString('hex')}`;
+    mkdirSync(directory);
+    return { path: `/${basename(directory)}`, procs: join(directory, 'cgroup.procs') };
   }
 
   async close(): Promise<void> {
     for (const child of this.children) await child.kill();
-    try {
-      execFileSync('umount', ['-l', this.mountPoint], { stdio: 'ignore' });
-    } catch { /* was not mounted */ }
     for (const fd of [this.fuseFd, ...this.stateFds]) closeSync(fd);
-    for (const path of this.#cgroups) for (let tries = 0; existsSync(path) && tries < 100; tries++) {
-      try {
-        rmdirSync(path);
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 20)); // its last process is still going away
-      }
-    }
-    rmSync(this.directory, { recursive: true });
+    this.#cleaner.stdin!.end();
+    await once(this.#cleaner, 'exit');
   }
 }
 

@@ -48,6 +48,7 @@ async function main(): Promise<void> {
     }
     if (command.op === 'detach') process.exit(0); // would hang if the serving thread were still in read(2)
   }
+  process.exit(1); // the test process is gone
 }
 
 if (isMainThread) {
