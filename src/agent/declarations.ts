@@ -186,7 +186,7 @@ function targetOf(path: string, origin: string): string {
   if (!clean) throw invalid(origin, 'the path is not absolute and normalised', 'write an absolute path without "..", "//" or a trailing slash');
   const tree = FORBIDDEN_TREES.find((one) => isAtOrBelow(path, one));
   if (tree !== undefined) throw invalid(origin, `a secret cannot be placed in ${tree}`, 'choose a path outside /proc, /sys and /dev');
-  if (path === SECRETS_DIRECTORY || (isAtOrBelow(path, SECRETS_DIRECTORY) && !isInSecretsDirectory(path))) {
+  if (isAtOrBelow(canonical(path), SECRETS_DIRECTORY) && !isInSecretsDirectory(path)) {
     throw invalid(origin, `only files directly in ${SECRETS_DIRECTORY} are possible`, `write ${SECRETS_DIRECTORY}/<name>, or a path elsewhere`);
   }
   if (isInSecretsDirectory(path)) requireName(posix.basename(path), origin);
