@@ -1,7 +1,7 @@
 // The HTTP client of the core, for agent, driver and command line. Guarantees: TLS with the CA given, or loopback; every
 // call ends (deadline, bounded answer); only calls that may be repeated are repeated; no error text holds a token or a value.
 
-import { MAX_FRAME_BYTES, WATCH_SILENCE_SECONDS, type WatchFrame } from '../wire/node-protocol.ts';
+import { WATCH_SILENCE_SECONDS, type WatchFrame } from '../wire/node-protocol.ts';
 import { PurserError } from '../lib/errors.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { CoreResponseError, parseBody, protocolError, readEnvelope, type Envelope } from './response.ts';
@@ -150,7 +150,7 @@ export class CoreClient {
       if (response.statusCode !== 200) readEnvelope(await this.#transport.read(response), token);
       yield* readFrames(response, silenceMs);
     } catch (error) {
-      throw this.#transport.explain(error);
+      throw this.#transport.explain(error, options.signal);
     } finally {
       response.destroy();
     }
@@ -163,7 +163,7 @@ export class CoreClient {
 }
 
 /** Longest path and query sent, in bytes: below Node's limit of 16 KiB for all headers, so that the core can answer. */
-const MAX_PATH_BYTES = MAX_FRAME_BYTES / 8;
+const MAX_PATH_BYTES = 8_192;
 
 function encodePath(path: string, query: CallOptions['query'] = {}): string {
   const search = new URLSearchParams();

@@ -44,7 +44,7 @@ export class CoreResponseError extends PurserError {
   }
 }
 
-/** True when the core itself answered with this code (or, for an older core, with this status). */
+/** True when the core itself refused with this code. */
 export function isRefusal(error: unknown, code: ErrorCode): error is CoreResponseError {
   return error instanceof CoreResponseError && error.serverCode === code;
 }

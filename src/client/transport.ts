@@ -63,11 +63,6 @@ export class Transport {
     return this.#exchange(exchange, async (response) => response);
   }
 
-  /** The PurserError for a fault of an opened answer. */
-  explain(error: unknown): PurserError {
-    return this.#explain(error, undefined);
-  }
-
   /** Reads an opened answer to its end. */
   async read(response: IncomingMessage): Promise<RawResponse> {
     const chunks: Buffer[] = [];
@@ -96,7 +91,7 @@ export class Transport {
       return await consume(await this.#answerTo(request, exchange.body));
     } catch (error) {
       // A fault during the body shows as a plain "aborted"; the deadline is the true reason.
-      throw this.#explain(timeout ?? error, exchange.signal);
+      throw this.explain(timeout ?? error, exchange.signal);
     } finally {
       clearTimeout(deadline);
     }
@@ -120,7 +115,8 @@ export class Transport {
     });
   }
 
-  #explain(error: unknown, signal: AbortSignal | undefined): PurserError {
+  /** The PurserError for a fault of an exchange or of an opened answer. */
+  explain(error: unknown, signal: AbortSignal | undefined): PurserError {
     if (isPurserError(error)) return error;
     if (signal?.aborted === true) return new PurserError('ERR_CLIENT_UNREACHABLE', 'the request was given up', { cause: error });
     const { origin } = this.address;

@@ -12,6 +12,8 @@ import { keys, spoolSchema } from './record.ts';
 /** A clock may run ahead by this much before its time is not believed. */
 const MAX_AHEAD_MS = 5 * 60_000;
 const MAX_BATCH_BYTES = 1024 * 1024;
+/** What is added to each entry in the history does not count against the sender. */
+const MAX_HISTORY_BYTES = 2 * MAX_BATCH_BYTES;
 /** Records that one transaction touches before the rest of its batch is left for the next one. */
 const MAX_TOUCHED = 20_000;
 /** A node begins a new spool when its state was lost or restored; more than this is no accident. */
@@ -60,7 +62,7 @@ export class Ledger {
       const flags = await draft.apply(entry, at, clock !== undefined);
       const record = encodeRecord({ format: 1, node: node.id, node_name: node.name, ...flags, ...(clock === undefined ? {} : { clock }), entry });
       bytes += record.length;
-      if (bytes > 2 * MAX_BATCH_BYTES) throw new PurserError('ERR_REQUEST_TOO_LARGE', `the batch is larger than ${MAX_BATCH_BYTES} bytes`);
+      if (bytes > MAX_HISTORY_BYTES) throw new PurserError('ERR_REQUEST_TOO_LARGE', `the batch is larger than ${MAX_BATCH_BYTES} bytes`);
       draft.put(keys.history(at, node.id, spool, entry.seq), record);
       acknowledged = entry.seq;
     }
