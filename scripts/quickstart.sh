@@ -53,7 +53,8 @@ down() {
   [ -e "$state/made-profile" ] && rm -rf "$HOME/.purser"
   rm -rf "$state"
   rm -f /var/lib/purser/runtime-install.json.lock
-  rmdir /var/lib/purser /run/purser 2> /dev/null || true
+  rmdir /var/lib/purser 2> /dev/null || true
+  mountpoint -q /run/purser/fs || rm -rf --one-file-system /run/purser
   echo "removed the quickstart"
 }
 

@@ -5,6 +5,9 @@ import { isPurserError, messageOf } from '../lib/errors.ts';
 
 export type Format = 'table' | 'json' | 'csv';
 
+/** For a command line that is wrong in a way that names no better advice. */
+export const USAGE_HINT = 'see purser --help, or --help after a command';
+
 /** Cells of one row, by column; absent cells print as an empty one. */
 export type Row = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
@@ -32,7 +35,8 @@ export function createOutput(stdout: NodeJS.WritableStream = process.stdout, std
     warn: (text) => { note(`purser: warning: ${text}`); },
     error: (error) => {
       note(`purser: error: ${messageOf(error)}`);
-      if (isPurserError(error) && error.hint !== undefined) note(`purser: hint: ${error.hint}`);
+      const hint = isPurserError(error) ? error.hint ?? (error.code === 'ERR_CLI_USAGE' ? USAGE_HINT : undefined) : undefined;
+      if (hint !== undefined) note(`purser: hint: ${hint}`);
     },
   };
 }

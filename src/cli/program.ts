@@ -18,7 +18,7 @@ import { registerToken } from './commands/token.ts';
 import { registerUsage } from './commands/usage.ts';
 import { registerWorkload } from './commands/workload.ts';
 import { EXIT, type CommandContext, type Programs } from './context.ts';
-import { createOutput, type Output } from './output.ts';
+import { createOutput, USAGE_HINT, type Output } from './output.ts';
 
 declare const PURSER_VERSION: string | undefined;
 
@@ -51,7 +51,7 @@ function buildProgram(context: CommandContext): Command {
       // commander writes `error: …`; ours is one voice, with the hint on its own line.
       outputError: (text) => {
         context.output.note(`purser: ${text.trim().replace(/\s*\n\s*/g, ' ').toLowerCase()}`);
-        context.output.note('purser: hint: see purser --help, or --help after a command');
+        context.output.note(`purser: hint: ${USAGE_HINT}`);
       },
     });
   for (const register of [

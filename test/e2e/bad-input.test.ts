@@ -49,8 +49,13 @@ describe('the core', () => {
   });
 
   test('an unseal key file open to others is refused', async () => {
-    writeFileSync(join(folder, 'open.key'), 'x', { mode: 0o644 });
-    assertRefused(await server('--data-dir', join(folder, 'keyfile'), '--auto-unseal-key-file', join(folder, 'open.key')), /open\.key/);
+    const args = ['--data-dir', join(folder, 'keyfile'), '--auto-unseal-key-file', join(folder, 'open.key')];
+    await run('timeout', ['-s', 'TERM', '4', PURSER, 'server', '--listen', '127.0.0.1:8299', ...args, '--init-if-needed']);
+    chmodSync(join(folder, 'open.key'), 0o644);
+    assertRefused(await server(...args), /open\.key/);
+    chmodSync(join(folder, 'open.key'), 0o600);
+    truncateSync(join(folder, 'open.key'), 20);
+    assertRefused(await server(...args), /open\.key/);
   });
 });
 

@@ -14,6 +14,10 @@ const defaultRuntime = (): Promise<string> => docker('info', '--format', '{{.Def
 describe('purser runtime', () => {
   afterEach(async () => {
     await run(PURSER, ['runtime', 'uninstall', '--force']);
+    // dockerd keeps a setting whose key is gone, so the engine is told the default in words first.
+    writeFileSync(DAEMON_JSON, '{"default-runtime":"runc"}');
+    await must('sh', ['-c', 'kill -HUP $(cat /run/docker.pid)']);
+    await eventually('the default runtime', async () => (await defaultRuntime()) === 'runc');
     rmSync(DAEMON_JSON, { force: true });
   });
 
