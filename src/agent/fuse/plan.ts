@@ -94,12 +94,6 @@ export function planAdd(tree: Tree, nextId: number, wish: ContainerTree, now: nu
   const ids = new Allocator(nextId);
   const container = tree.containers.get(wish.id);
   const records: StateRecord[] = [];
-  if (container?.cgroupPath !== wish.cgroupPath) {
-    records.push({
-      type: 'container', id: wish.id, cgroupPath: wish.cgroupPath, node: container?.directory.node ?? ids.take(),
-      filesNode: container?.filesDirectory.node ?? ids.take(), boundNode: container?.boundDirectory.node ?? ids.take(),
-    });
-  }
   const existing = new Set(container === undefined ? [] : filesOf(container));
   for (const file of wish.files) {
     const known = container === undefined ? undefined : find(container, file);
@@ -110,9 +104,13 @@ export function planAdd(tree: Tree, nextId: number, wish: ContainerTree, now: nu
     const { version, uid, gid, mode, content } = file;
     records.push({ type: 'version', container: wish.id, file: id, id: ids.take(), version, generation: (container?.generation ?? 0) + 1, time: now, uid, gid, mode, value: content });
   }
-  // Drops come first: a name may return with another kind.
+  // Drops come before the rest: a name may return with another kind.
   const drops = [...existing].map((file): StateRecord => ({ type: 'drop-file', container: wish.id, file: file.id }));
-  return { records: [...drops, ...records], nextId: ids.nextId };
+  const head: StateRecord[] = container?.cgroupPath === wish.cgroupPath && drops.length === 0 ? [] : [{
+    type: 'container', id: wish.id, cgroupPath: wish.cgroupPath, generation: container?.generation ?? 0, node: container?.directory.node ?? ids.take(),
+    filesNode: container?.filesDirectory.node ?? ids.take(), boundNode: container?.boundDirectory.node ?? ids.take(),
+  }];
+  return { records: [...head, ...drops, ...records], nextId: ids.nextId };
 }
 
 /** Records that give the named files new versions, all containers at once. Unknown containers and files are passed over: they ended meanwhile. */

@@ -9,6 +9,7 @@ import type { Command, ContainerSummary, Outcome, Raise } from './messages.ts';
 import { Pins, PIN_IDLE_MS } from './pins.ts';
 import { planAdd, planRemove, planReplace, type Plan } from './plan.ts';
 import { notifyDelete, notifyInvalidateEntry, notifyInvalidateInode, ROOT_NODE, type Negotiated } from './protocol.ts';
+import type { StateFile } from './state-file.ts';
 import { StateLog, type Slot } from './state-log.ts';
 import type { StateRecord } from './state-record.ts';
 import { stagedName } from './staging.ts';
@@ -36,8 +37,8 @@ export class FuseServer {
   #isRefused = false;
 
   /** @throws ERR_STATE_CORRUPT when the predecessor's state is damaged */
-  constructor(stateFds: readonly [number, number], callers: Callers = new ProcCallers()) {
-    const { log, records, inFlight } = StateLog.open(stateFds, FIRST_ID);
+  constructor(stateFiles: readonly [StateFile, StateFile], callers: Callers = new ProcCallers()) {
+    const { log, records, inFlight } = StateLog.open(stateFiles, FIRST_ID);
     this.log = log;
     this.inFlight = inFlight;
     this.events = new EventFold(callers);

@@ -9,8 +9,8 @@
 // A wiped frame keeps its meta and skips its value: the flag is set before the value is zeroed.
 
 import { createHash } from 'node:crypto';
-import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { PurserError, messageOf } from '../../lib/errors.ts';
+import type { StateFile } from './state-file.ts';
 import type { StateRecord } from './state-record.ts';
 
 const MAGIC = Buffer.from('PURSERFS');
@@ -59,25 +59,15 @@ function corrupt(detail: string): PurserError {
     { hint: 'stop the agent and its holder, unmount the filesystem, and start them again; containers then need a restart' });
 }
 
-function writeAll(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
-}
-
-function readAll(fd: number, length: number, position: number): Buffer {
+function readAll(file: StateFile, length: number, position: number): Buffer {
   const bytes = Buffer.alloc(length);
-  let done = 0;
-  while (done < length) {
-    const n = readSync(fd, bytes, done, length - done, position + done);
-    if (n === 0) break;
-    done += n;
-  }
-  return bytes.subarray(0, done);
+  return bytes.subarray(0, file.read(bytes, 0, length, position));
 }
 
-function readHeaders(fd: number, file: 0 | 1): Header[] {
+function readHeaders(state: StateFile, file: 0 | 1): Header[] {
   const found: Header[] = [];
   for (const at of [0, HEADER_STRIDE]) {
-    const b = readAll(fd, HEADER_BYTES, at);
+    const b = readAll(state, HEADER_BYTES, at);
     if (b.length < HEADER_BYTES || !b.subarray(0, 8).equals(MAGIC) || !b.subarray(48).equals(digest(b.subarray(0, 48)))) continue;
     if (b.readUInt32LE(8) !== FORMAT) throw corrupt('it was written by another version of this program');
     found.push({ file, sequence: Number(b.readBigUInt64LE(16)), end: Number(b.readBigUInt64LE(24)), nextId: Number(b.readBigUInt64LE(32)) });
@@ -94,17 +84,17 @@ function encodeFrame(meta: Uint8Array, value: Uint8Array, target: Buffer): void 
   target.set(value, FRAME_HEAD + meta.length);
 }
 
-/** The state log over two inherited descriptors (memfds, or regular files in tests). Used by one thread only. */
+/** The state log over the two files of the holder (memfds, or regular files in tests). Used by one thread only. */
 export class StateLog {
-  readonly #fds: readonly [number, number];
+  readonly #files: readonly [StateFile, StateFile];
   #active: 0 | 1;
   #sequence: number;
   #end: number;
   #nextId: number;
   #liveBytes = 0;
 
-  private constructor(fds: readonly [number, number], start: Header) {
-    this.#fds = fds;
+  private constructor(files: readonly [StateFile, StateFile], start: Header) {
+    this.#files = files;
     this.#active = start.file;
     this.#sequence = start.sequence;
     this.#end = start.end;
@@ -116,16 +106,15 @@ export class StateLog {
    * @param firstId the first id that a fresh log hands out
    * @throws ERR_STATE_CORRUPT when committed bytes are missing or altered: values are never dropped silently
    */
-  static open(fds: readonly [number, number], firstId: number): { log: StateLog; records: RecoveredRecord[]; inFlight: Buffer | undefined } {
-    const sizes = fds.map((fd) => fstatSync(fd).size);
-    const best = [...readHeaders(fds[0], 0), ...readHeaders(fds[1], 1)].sort((a, b) => b.sequence - a.sequence)[0];
-    if (best === undefined && sizes.some((size) => size > FRAMES_OFFSET)) throw corrupt('no header is valid');
-    const inFlight = StateLog.#readInFlight(fds[0]);
-    const log = new StateLog(fds, best ?? { file: 0, sequence: 0, end: FRAMES_OFFSET, nextId: firstId });
+  static open(files: readonly [StateFile, StateFile], firstId: number): { log: StateLog; records: RecoveredRecord[]; inFlight: Buffer | undefined } {
+    const best = [...readHeaders(files[0], 0), ...readHeaders(files[1], 1)].sort((a, b) => b.sequence - a.sequence)[0];
+    if (best === undefined && files.some((file) => file.size() > FRAMES_OFFSET)) throw corrupt('no header is valid');
+    const inFlight = StateLog.#readInFlight(files[0]);
+    const log = new StateLog(files, best ?? { file: 0, sequence: 0, end: FRAMES_OFFSET, nextId: firstId });
     if (best === undefined) log.#commit(log.#active, log.#end, firstId);
     const records = log.#recover();
-    ftruncateSync(log.#fd, log.#end); // a torn tail never happened
-    ftruncateSync(fds[log.#active === 0 ? 1 : 0], 0);
+    log.#file.truncate(log.#end); // a torn tail never happened
+    files[log.#active === 0 ? 1 : 0].truncate(0);
     return { log, records, inFlight };
   }
 
@@ -161,10 +150,10 @@ export class StateLog {
     const bytes = Buffer.alloc(end - this.#end);
     frames.forEach(({ meta, value }, i) => encodeFrame(meta, value, bytes.subarray(slots[i]!.offset - this.#end)));
     try {
-      writeAll(this.#fd, bytes, this.#end);
+      this.#file.write(bytes, this.#end);
       this.#commit(this.#active, end, nextId);
     } catch (error) {
-      ftruncateSync(this.#fd, this.#end);
+      this.#file.truncate(this.#end);
       throw new PurserError('ERR_STORAGE_FULL', `the memory for secret files cannot be extended: ${messageOf(error)}`, { cause: error, hint: 'free memory on this node' });
     } finally {
       bytes.fill(0);
@@ -177,19 +166,14 @@ export class StateLog {
   read(slot: Slot, from: number, target: Buffer, at: number, length: number): number {
     const count = Math.min(length, slot.valueLength - from);
     if (count <= 0) return 0;
-    const position = slot.offset + FRAME_HEAD + slot.metaLength + from;
-    for (let done = 0; done < count;) {
-      const n = readSync(this.#fd, target, at + done, count - done, position + done);
-      if (n === 0) throw corrupt('a value is cut off');
-      done += n;
-    }
+    if (this.#file.read(target, at, count, slot.offset + FRAME_HEAD + slot.metaLength + from) < count) throw corrupt('a value is cut off');
     return count;
   }
 
   /** True when the record's value is exactly `value`. */
   holds(slot: Slot, value: Uint8Array): boolean {
     if (slot.valueLength !== value.length) return false;
-    return readAll(this.#fd, 16, slot.offset + 32).equals(digest(value));
+    return readAll(this.#file, 16, slot.offset + 32).equals(digest(value));
   }
 
   /** Counts records as garbage; the next compaction leaves them behind. */
@@ -200,11 +184,11 @@ export class StateLog {
   /** Erases the values of records that are already released by a committed record, or that nothing needs any more. */
   wipe(slots: readonly Slot[]): void {
     for (const slot of slots) {
-      writeAll(this.#fd, Buffer.of(1), slot.offset + 8);
-      writeAll(this.#fd, zeros.subarray(0, 16), slot.offset + 32);
+      this.#file.write(Buffer.of(1), slot.offset + 8);
+      this.#file.write(zeros.subarray(0, 16), slot.offset + 32);
       const value = slot.offset + FRAME_HEAD + slot.metaLength;
       for (let done = 0; done < slot.valueLength; done += zeros.length) {
-        writeAll(this.#fd, zeros.subarray(0, Math.min(zeros.length, slot.valueLength - done)), value + done);
+        this.#file.write(zeros.subarray(0, Math.min(zeros.length, slot.valueLength - done)), value + done);
       }
     }
     this.release(slots);
@@ -213,18 +197,18 @@ export class StateLog {
   /** Moves the live records, in this order, into the other file and gives the old one's memory back. */
   compact(live: readonly Slot[]): void {
     const target = this.#active === 0 ? 1 : 0;
-    const fd = this.#fds[target];
-    ftruncateSync(fd, 0);
+    const file = this.#files[target];
+    file.truncate(0);
     let end = FRAMES_OFFSET;
     const offsets = live.map((slot) => {
-      const frame = readAll(this.#fd, frameBytes(slot), slot.offset);
-      writeAll(fd, frame, end);
+      const frame = readAll(this.#file, frameBytes(slot), slot.offset);
+      file.write(frame, end);
       frame.fill(0);
       end += frame.length;
       return end - frame.length;
     });
     this.#commit(target, end, this.#nextId);
-    ftruncateSync(this.#fds[this.#active], 0);
+    this.#file.truncate(0);
     this.#active = target;
     this.#liveBytes = end - FRAMES_OFFSET;
     live.forEach((slot, i) => { slot.offset = offsets[i]!; });
@@ -232,11 +216,11 @@ export class StateLog {
 
   /** Notes the request now being answered; only needed where the kernel cannot send it again. */
   saveInFlight(request: Buffer, length: number): void {
-    if (length <= IN_FLIGHT_BYTES) writeSync(this.#fds[0], request, 0, length, IN_FLIGHT_OFFSET);
+    if (length <= IN_FLIGHT_BYTES) this.#files[0].write(request.subarray(0, length), IN_FLIGHT_OFFSET);
   }
 
-  get #fd(): number {
-    return this.#fds[this.#active];
+  get #file(): StateFile {
+    return this.#files[this.#active];
   }
 
   #commit(file: 0 | 1, end: number, nextId: number): void {
@@ -248,20 +232,21 @@ export class StateLog {
     b.writeBigUInt64LE(BigInt(end), 24);
     b.writeBigUInt64LE(BigInt(nextId), 32);
     digest(b.subarray(0, 48)).copy(b, 48);
-    writeAll(this.#fds[file], b, (sequence % 2) * HEADER_STRIDE);
+    this.#files[file].write(b, (sequence % 2) * HEADER_STRIDE);
     this.#sequence = sequence;
     this.#end = end;
     this.#nextId = nextId;
   }
 
   #recover(): RecoveredRecord[] {
+    if (this.#end > FRAMES_OFFSET && this.#file.size() < this.#end) throw corrupt('records are cut off');
     const records: RecoveredRecord[] = [];
     for (let offset = FRAMES_OFFSET; offset < this.#end;) {
-      const head = readAll(this.#fd, FRAME_HEAD, offset);
+      const head = readAll(this.#file, FRAME_HEAD, offset);
       if (head.length < FRAME_HEAD) throw corrupt('a record is cut off');
       const slot: Slot = { offset, valueLength: head.readUInt32LE(0), metaLength: head.readUInt32LE(4) };
       if (slot.metaLength > MAX_META || slot.valueLength > MAX_VALUE || offset + frameBytes(slot) > this.#end) throw corrupt('a record has an impossible length');
-      const meta = readAll(this.#fd, slot.metaLength, offset + FRAME_HEAD);
+      const meta = readAll(this.#file, slot.metaLength, offset + FRAME_HEAD);
       if (!digest(head.subarray(0, 8), meta).equals(head.subarray(16, 32))) throw corrupt('a record is altered');
       if (head[8] === 0) records.push(this.#recovered(meta, slot, head.subarray(32)));
       offset += frameBytes(slot);
@@ -270,7 +255,7 @@ export class StateLog {
   }
 
   #recovered(meta: Buffer, slot: Slot, valueDigest: Buffer): RecoveredRecord {
-    const value = readAll(this.#fd, slot.valueLength, slot.offset + FRAME_HEAD + slot.metaLength);
+    const value = readAll(this.#file, slot.valueLength, slot.offset + FRAME_HEAD + slot.metaLength);
     const intact = digest(value).equals(valueDigest);
     value.fill(0);
     if (!intact) throw corrupt('a value is altered');
@@ -278,8 +263,8 @@ export class StateLog {
     return { record: JSON.parse(meta.toString()) as StateRecord, slot };
   }
 
-  static #readInFlight(fd: number): Buffer | undefined {
-    const bytes = readAll(fd, IN_FLIGHT_BYTES, IN_FLIGHT_OFFSET);
+  static #readInFlight(file: StateFile): Buffer | undefined {
+    const bytes = readAll(file, IN_FLIGHT_BYTES, IN_FLIGHT_OFFSET);
     const length = bytes.length < 40 ? 0 : bytes.readUInt32LE(0);
     return length >= 40 && length <= bytes.length ? bytes.subarray(0, length) : undefined;
   }

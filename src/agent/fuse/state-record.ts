@@ -6,7 +6,7 @@ export type FileKind = 'versioned' | 'bound' | 'placeholder';
 
 interface InitRecord { readonly type: 'init'; readonly minor: number; readonly flags: number; readonly flags2: number }
 
-/** A container appears, or its cgroup is known better. */
+/** A container appears, or its cgroup changes, or files go whose versions would have told the generation. */
 interface ContainerRecord {
   readonly type: 'container';
   readonly id: string;
@@ -14,6 +14,7 @@ interface ContainerRecord {
   readonly node: number;
   readonly filesNode: number;
   readonly boundNode: number;
+  readonly generation: number;
 }
 
 interface FileRecord { readonly type: 'file'; readonly container: string; readonly file: number; readonly name: string; readonly kind: FileKind }

@@ -63,7 +63,7 @@ export class Container {
   readonly files = new Map<string, File>();
   readonly bound = new Map<string, File>();
   cgroupPath: string;
-  generation = 0;
+  generation: number;
   /** inotify events are out for everything up to this generation; the first one has no watchers yet. */
   raised = 1;
   slot: Slot;
@@ -72,6 +72,7 @@ export class Container {
   constructor(record: StateRecordOf<'container'>, slot: Slot) {
     this.id = record.id;
     this.cgroupPath = record.cgroupPath;
+    this.generation = record.generation;
     this.slot = slot;
     this.directory = { kind: 'directory', role: 'container', node: record.node, container: this };
     this.filesDirectory = { kind: 'directory', role: 'files', node: record.filesNode, container: this };
@@ -155,6 +156,7 @@ export class Tree {
       dropped.meta.push(known.slot);
       known.slot = slot;
       known.cgroupPath = record.cgroupPath;
+      known.generation = Math.max(known.generation, record.generation);
       return;
     }
     const container = new Container(record, slot);

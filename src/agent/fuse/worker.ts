@@ -11,6 +11,7 @@ import { Dispatcher } from './dispatch.ts';
 import { FUSE_ROLE, GESTURE_PID, POSTED, type Failure, type FuseWorkerData, type NumberedCommand, type Report } from './messages.ts';
 import { INIT_FLAGS2, OP, REQUEST_BUFFER, REQUEST_HEADER, header, notifyResend } from './protocol.ts';
 import { FuseServer } from './server.ts';
+import { stateFile } from './state-file.ts';
 
 /** Reports a failure that must not be survived, and ends the process so that the holder starts a successor. */
 export function dieBySignal(what: string, error: unknown): never {
@@ -46,7 +47,7 @@ class Loop {
     this.#fd = data.fuseFd;
     this.#signal = new Int32Array(data.signal);
     this.#port = port;
-    this.#server = new FuseServer(data.stateFds, new ProcCallers(() => Atomics.load(this.#signal, GESTURE_PID)));
+    this.#server = new FuseServer([stateFile(data.stateFds[0]), stateFile(data.stateFds[1])], new ProcCallers(() => Atomics.load(this.#signal, GESTURE_PID)));
   }
 
   run(): void {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FuseServer } from '../../../src/agent/fuse/server.ts';
+import { stateFile } from '../../../src/agent/fuse/state-file.ts';
 import { ServeChild, TestMount, containerId, runIn, secret, skip, spawnIn, writeScript, type TestCgroup } from './harness.ts';
 
 /** Every value of the rotation tests: its length depends on n, and a cut or mixed one does not match. */
@@ -365,7 +366,7 @@ describe('a successor', { skip, timeout: 120_000 }, () => {
     await sleep(400);
     await first.run({ op: 'detach' });
     // A server that gets as far as making the version durable, and no further.
-    new FuseServer(mount.stateFds).execute({ op: 'replace', updates: [{ containerId: id, files: [{ name: 'pw', version: 1, content: Buffer.from(valueOf(1)) }] }] }, Date.now());
+    new FuseServer([stateFile(mount.stateFds[0]), stateFile(mount.stateFds[1])]).execute({ op: 'replace', updates: [{ containerId: id, files: [{ name: 'pw', version: 1, content: Buffer.from(valueOf(1)) }] }] }, Date.now());
     const second = await mount.serve();
     let seen = '';
     watch.stdout!.on('data', (data: Buffer) => { seen += data.toString(); });
