@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { must } from '../e2e/command.ts';
+import { eventually, must } from '../e2e/command.ts';
 import { printTable } from './table.ts';
 
 const SECONDS = 8;
@@ -22,6 +22,7 @@ export async function benchCore(address: string, token: string): Promise<void> {
   writeFileSync(write, `wrk.method = "POST"\nwrk.headers["X-Vault-Token"] = "${token}"\nwrk.headers["Content-Type"] = "application/json"\nlocal n = 0\nlocal prefix = tostring(math.random(1000000000)) .. tostring({})\nrequest = function()\n  n = n + 1\n  return wrk.format(nil, "/v1/secret/data/bench/" .. string.sub(prefix, -6) .. "-" .. (n % 500), nil, '{"data":{"password":"' .. string.rep("x", 64) .. '"}}')\nend\n`, { mode: 0o600 });
   const bare = spawn('taskset', ['-c', '0', process.execPath, '-e', BARE], { stdio: 'ignore' });
   try {
+    await eventually('the bare server', async () => (await fetch('http://127.0.0.1:8299/')).ok);
     const rows: (string | number)[][] = [];
     for (const [name, url, script] of [
       ['bare node:http', 'http://127.0.0.1:8299/', undefined],
