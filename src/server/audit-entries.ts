@@ -39,7 +39,20 @@ export function failedEntry(entry: AuditEntry, error: unknown): AuditEntry {
   return { ...entry, error: isPurserError(error) ? error.message : 'internal error' };
 }
 
-function authOf({ tokenId, token, isAllowed, grantingPolicies }: AuditFacts): AuditAuth {
+/** Per token and rule, the same object again and again: the audit device renders each object once. */
+const knownAuth = new WeakMap<TokenEntry, WeakMap<readonly string[], AuditAuth>>();
+
+function authOf(facts: AuditFacts): AuditAuth {
+  const { token, grantingPolicies, isAllowed } = facts;
+  if (token === undefined || !isAllowed) return makeAuth(facts);
+  let byRule = knownAuth.get(token);
+  if (byRule === undefined) knownAuth.set(token, byRule = new WeakMap());
+  let auth = byRule.get(grantingPolicies);
+  if (auth === undefined) byRule.set(grantingPolicies, auth = makeAuth(facts));
+  return auth;
+}
+
+function makeAuth({ tokenId, token, isAllowed, grantingPolicies }: AuditFacts): AuditAuth {
   const shown = tokenId === undefined ? {} : { clientToken: tokenId };
   const policyResults = { allowed: isAllowed, ...(grantingPolicies.length === 0 ? {} : { grantingPolicies: grantingPolicies.map((name) => ({ name, type: 'acl' })) }) };
   if (token === undefined) return { ...shown, policyResults };

@@ -64,14 +64,14 @@ export async function runPipeline(core: UnsealedCore, exchange: Exchange, limits
   const operation = await findOperation(exchange, route, identity, access, data);
   const subject: Subject = { exchange, identity, route, access, operation, data };
   const verdict = decide(subject);
-  const use = identity === undefined || access === 'open' ? undefined : await core.tokens.use(identity.tokenId);
-  const isSpent = identity !== undefined && access !== 'open' && use === undefined;
-  const denial = isSpent ? denied() : verdict.denial;
+  const isCounted = identity !== undefined && identity.entry.usesLeft !== null && access !== 'open';
+  const use = isCounted ? await core.tokens.use(identity.tokenId) : undefined;
+  const denial = isCounted && use === undefined ? denied() : verdict.denial;
   try {
     const response = await core.perform(() => perform(core, subject, { ...verdict, denial }, tokenId));
     return startStream(subject, verdict) ? STREAMING : response;
   } finally {
-    if (use?.isLast === true) await core.tokens.finishUse(identity!.tokenId);
+    if (isCounted && use?.isLast === true) await core.tokens.finishUse(identity.tokenId);
     await core.finished();
   }
 }

@@ -53,9 +53,15 @@ export async function startServer(config: ServerConfig, log: Logger, now: () => 
       address: () => config.publicAddress ?? defaultAddress(config, portOf(front!)),
     }));
     const storageType = config.dataDirectory === undefined ? 'inmem' : 'lmdb';
-    front = createFront(createRequestHandler({ state: core, storageType, now, maxBodyBytes: config.maxBodyBytes }), log, identity);
+    const handle = createRequestHandler({ state: core, storageType, now, maxBodyBytes: config.maxBodyBytes });
+    let isReady = false; // else a stranger's sys/init could win against --init-if-needed
+    front = createFront(async (incoming) => {
+      if (!isReady) throw new PurserError('ERR_BARRIER_SEALED', 'the server is starting');
+      return handle(incoming);
+    }, log, identity);
     await listen(front, config.listen);
     const devRootToken = await openAtStart(config, core, log);
+    isReady = true;
     return running(config, log, front, core, storage, identity, devRootToken);
   } catch (error) {
     front?.closeAllConnections();

@@ -150,6 +150,16 @@ describe('a new core', () => {
       get(`${server.address}/v1/sys/health`, { ca: server.caCertificate, agent: false }, (response) => { response.resume(); resolve(response.statusCode); }).on('error', reject);
     });
     assert.equal(status, 501);
+
+    const { connect } = await import('node:tls');
+    const socket = connect({ host: '127.0.0.1', port: Number(new URL(server.address).port), ca: server.caCertificate });
+    let text = '';
+    socket.on('data', (chunk) => { text += chunk.toString(); });
+    socket.write('LIS');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    socket.write('T /v1/secret/metadata HTTP/1.1\r\nHost: x\r\n\r\n');
+    await once(socket, 'close');
+    assert.match(text, /^HTTP\/1\.1 503 /, 'LIST works under TLS, split in the verb');
     await server.close();
   });
 });

@@ -5,6 +5,7 @@
 
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { Duplex } from 'node:stream';
+import { Server as TlsServer } from 'node:tls';
 import { refuseRaw } from './raw-refusal.ts';
 
 const VERB = Buffer.from('LIST ');
@@ -116,7 +117,8 @@ function takeOver(server: Server, socket: HttpSocket, head: Buffer): void {
     clearTimeout(timer);
     for (const event of ['data', 'end', 'timeout', 'drain']) socket.removeAllListeners(event);
     socket.setTimeout?.(0);
-    server.emit('connection', new ListConnection(socket, gathered));
+    // The event on which a server begins to speak HTTP; a TLS server's `connection` comes before its handshake.
+    server.emit(server instanceof TlsServer ? 'secureConnection' : 'connection', new ListConnection(socket, gathered));
   };
   socket.removeAllListeners('data');
   socket.removeAllListeners('end');

@@ -4,6 +4,8 @@
 import type { ServerResponse } from 'node:http';
 import type { JsonObject, LogicalResponse } from '../../core/logical.ts';
 
+const HEADERS = { 'Cache-Control': 'no-store', 'Content-Type': 'application/json' };
+
 export interface Reply {
   readonly status: number;
   /** Undefined: no body. */
@@ -52,10 +54,15 @@ export function bareReply(status: number, body: JsonObject): Reply {
 }
 
 /** Writes the reply; for HEAD without its body. */
-export function send(response: ServerResponse, reply: Reply, isHead = false): void {
-  const body = reply.body === undefined ? undefined : Buffer.from(`${reply.body}\n`);
-  const headers: Record<string, string | number> = { 'Cache-Control': 'no-store', 'Content-Type': 'application/json' };
-  if (body !== undefined) headers['Content-Length'] = body.length;
-  response.writeHead(reply.status, headers);
-  response.end(isHead ? undefined : body);
+export function send(response: ServerResponse, { status, body }: Reply, isHead = false): void {
+  if (body === undefined) {
+    response.writeHead(status, HEADERS);
+    response.end();
+    return;
+  }
+  const text = `${body}\n`;
+  response.writeHead(status, { ...HEADERS, 'Content-Length': Buffer.byteLength(text) });
+  // As a string: Node then writes head and body in one piece.
+  if (isHead) response.end();
+  else response.end(text, 'utf8');
 }

@@ -1,0 +1,90 @@
+// The mount table: routing as data, and removals that a crash interrupts.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { Engine } from '../../src/core/logical.ts';
+import { openCore } from '../../src/core/core.ts';
+import type { View } from '../../src/core/view.ts';
+import { isPurserError } from '../../src/lib/errors.ts';
+import { MountTable } from '../../src/server/mount-table.ts';
+import { MemoryStorage } from '../../src/storage/memory.ts';
+
+const engine: Engine = { handle: async () => undefined };
+
+async function barrier(): Promise<{ readonly mounts: View; readonly logical: View }> {
+  const { barrier: opened, seal } = openCore(new MemoryStorage());
+  const [share] = await seal.initialize({ shares: 1, threshold: 1 });
+  await seal.provide(share!);
+  return { mounts: opened.view('mounts/'), logical: opened.view('logical/') };
+}
+
+function open({ mounts, logical }: { readonly mounts: View; readonly logical: View }): Promise<MountTable> {
+  return MountTable.open({ view: mounts, logical, createEngine: () => ({ engine }) });
+}
+
+const wish = (path: string) => ({ path, type: 'kv', description: '', options: { version: '2' } });
+
+describe('MountTable', () => {
+  test('find() gives the one mount that serves a path, and the rest of the path', async () => {
+    const table = await open(await barrier());
+    for (const path of ['secret/', 'team/a/', 'secretly/']) await table.enable(wish(path));
+    const rows: readonly (readonly [path: string, mount: string | undefined, rest?: string])[] = [
+      ['secret/data/a', 'secret/', 'data/a'], ['secret/', 'secret/', ''], ['secret', 'secret/', ''], ['secretly/x', 'secretly/', 'x'], ['secretl/x', undefined],
+      ['team/a/x', 'team/a/', 'x'], ['team/a', 'team/a/', ''], ['team/b/x', undefined], ['team', undefined], ['', undefined],
+    ];
+    for (const [path, mount, rest] of rows) {
+      const route = table.find(path);
+      assert.deepEqual([route?.mount.path, route?.path], [mount, rest], path);
+    }
+  });
+
+  test('enable() survives a restart, and exists() says from when on', async () => {
+    const views = await barrier();
+    assert.equal(await MountTable.exists(views.mounts), false);
+    await (await open(views)).enable(wish('secret/'));
+    assert.equal(await MountTable.exists(views.mounts), true);
+    assert.equal((await open(views)).find('secret/a')?.mount.type, 'kv');
+  });
+
+  test('enable() at the same time as itself gives one mount', async () => {
+    const table = await open(await barrier());
+    const results = await Promise.allSettled(['a/', 'a/', 'a/b/'].map((path) => table.enable(wish(path))));
+    assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'rejected']);
+    assert.equal(table.all().length, 1);
+  });
+
+  test('disable() leaves no record behind, and a removal that was interrupted goes on at the next start', async () => {
+    const views = await barrier();
+    const table = await open(views);
+    await table.enable(wish('gone/'));
+    const { uuid } = table.find('gone/x')!.mount;
+    const records = views.logical.sub(`${uuid}/`);
+    for (const key of ['a', 'b/c', 'b/d/e']) await records.put(key, new Uint8Array(1));
+    const list = views.logical.list.bind(views.logical);
+    const broken = { ...views, logical: failing(views.logical) };
+    const crashing = await open(broken);
+    await assert.rejects(crashing.disable('gone/'), /crash/);
+    assert.equal(crashing.find('gone/x'), undefined);
+    assert.equal((await list('')).length, 1);
+
+    const restarted = await open(views);
+    assert.equal(restarted.find('gone/x'), undefined);
+    assert.deepEqual(await list(''), []);
+    await restarted.enable(wish('gone/'));
+    assert.notEqual(restarted.find('gone/x')!.mount.uuid, uuid);
+  });
+
+  test('open() refuses a table that it does not know', async () => {
+    const views = await barrier();
+    await views.mounts.put('table', Buffer.from('{"v":2,"mounts":[]}'));
+    await assert.rejects(open(views), (error) => isPurserError(error, 'ERR_RECORD_INVALID'));
+  });
+});
+
+/** Reads work, removing does not. */
+function failing(view: View): View {
+  return {
+    get: (key) => view.get(key), put: (key, value) => view.put(key, value), delete: () => Promise.reject(new Error('crash')),
+    list: (prefix, page) => view.list(prefix, page), transaction: () => Promise.reject(new Error('crash')), sub: (prefix) => failing(view.sub(prefix)),
+  };
+}
