@@ -232,7 +232,10 @@ export class SecretFilesystem {
       const directory = join(this.#options.mountPoint, containerId, from === undefined ? 'bound' : 'files');
       return from === undefined ? ['touch', join(directory, name)] : ['rename', join(directory, from), join(directory, name)];
     });
-    const codes = new Set(await this.#gestures.perform(gestures));
+    const answers = await this.#gestures.perform(gestures);
+    // The child died; which gestures it had made is unknown, and making one twice does no harm.
+    const again = gestures.filter((_, i) => answers[i] === 'ECHILD');
+    const codes = new Set(again.length === 0 ? answers : await this.#gestures.perform(again));
     // ENOENT and ESTALE: the container or the version ended meanwhile.
     for (const code of ['', 'ENOENT', 'ESTALE']) codes.delete(code);
     if (codes.size > 0) this.#options.log?.warn(`no change event for some secret files: ${[...codes].join(', ')}`);

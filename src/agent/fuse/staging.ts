@@ -1,5 +1,5 @@
 // How inotify learns of a rotation that has already happened: the agent renames a staged name over the file's name, through the mount. Inside that
-// one rename(2) the kernel looks up both names in the agent's thread; this file answers the staged name with the new version and, for that thread
+// one rename(2) the kernel looks up both names for the thread that makes it; this file answers the staged name with the new version and, for that thread
 // only, the file's name with the old version, so that watchers of the old inode see IN_DELETE_SELF and those of the directory IN_MOVED_TO.
 // A staged name says everything (`.purser-<old>-<new>`, version ids), so nothing has to be prepared and nothing is left when an agent dies.
 
@@ -14,7 +14,7 @@ export function stagedName(oldId: number, newId: number): string {
 }
 
 export class Staging {
-  /** By thread of the agent, so there are at most as many as it has threads. */
+  /** By thread id of the child that makes gestures. */
   readonly #threads = new Map<number, Staged>();
 
   /** The new version behind a staged name; from now on of() answers this thread. */
@@ -23,6 +23,7 @@ export class Staging {
     const next = match === null ? undefined : tree.versions.get(Number(match[2]));
     if (match === null || next?.file.container !== container || next.file.type !== 'versioned') return undefined;
     const old = tree.versions.get(Number(match[1]));
+    this.#threads.clear(); // one gesture at a time: what another thread staged was never finished
     this.#threads.set(tid, { name, file: next.file, old: old?.file === next.file ? old : undefined });
     return next;
   }

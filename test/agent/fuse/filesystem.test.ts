@@ -204,6 +204,17 @@ describe('the mounted filesystem', { skip, timeout: 120_000 }, () => {
     assert.equal((await runIn(cgroup, ['cat', path('files', 'pw'), path('bound', 'single')])).stdout, valueOf(3) + valueOf(3));
   });
 
+  test('replace() raises events although the child that makes the gestures was killed', async () => {
+    const { id, cgroup, path } = await container(secret('pw', valueOf(0)));
+    const watch = spawnIn(cgroup, ['inotifywait', '-q', '-t', '10', '-e', 'moved_to', '--format', '%f', path('files')]);
+    await sleep(400);
+    const { pid } = server.process;
+    for (const child of readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')) process.kill(Number(child), 'SIGKILL');
+    await rotate(id, 1, 'pw');
+    const [event] = await once(watch.stdout!, 'data') as [Buffer];
+    assert.equal(event.toString(), 'pw\n');
+  });
+
   test('add() again changes only what differs, and remove() erases the value', async () => {
     const canary = 'canary-of-the-remove-test';
     const keep = secret('keep', 'same'), gone = secret('gone', canary);
