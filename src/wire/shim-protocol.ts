@@ -11,6 +11,7 @@ const absolutePath = z.string().min(2).max(4096).startsWith('/').refine((path) =
 
 export const shimRequestSchema = z.discriminatedUnion('verb', [
   z.strictObject({ v: z.literal(1), verb: z.literal('create'), id: containerId, bundle: absolutePath }),
+  z.strictObject({ v: z.literal(1), verb: z.literal('start'), id: containerId }),
   z.strictObject({ v: z.literal(1), verb: z.literal('exec'), id: containerId, process: absolutePath }),
   z.strictObject({ v: z.literal(1), verb: z.literal('deleted'), id: containerId }),
 ]);
