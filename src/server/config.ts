@@ -8,10 +8,10 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { PurserError } from '../lib/errors.ts';
 
-export const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 const DEFAULT_DATA_DIRECTORY = '/var/lib/purser/server';
 const DEFAULT_LISTEN = '127.0.0.1:8200';
-export const MAX_BODY_BYTES = 32 * 1024 * 1024;
+const MAX_BODY_BYTES = 32 * 1024 * 1024;
 const MEBIBYTE = 1024 * 1024;
 
 const path = z.string().min(1).max(4096).refine((text) => !text.includes('\0'), 'must not contain NUL');

@@ -10,7 +10,7 @@ import { ROOT_POLICY_NAME } from '../auth/token/policy-names.ts';
 import { PurserError } from '../lib/errors.ts';
 import type { Acl } from '../policy/acl.ts';
 import { failedEntry, requestEntry, responseEntry } from './audit-entries.ts';
-import { readBody, type BodyLimits } from './http/body.ts';
+import { hasBody, readBody, type BodyLimits } from './http/body.ts';
 import { operationOf, type Target } from './http/request-path.ts';
 import type { Route } from './mount-table.ts';
 import type { UnsealedCore } from './unsealed-core.ts';
@@ -57,8 +57,10 @@ export const STREAMING = Symbol('streaming');
 export async function runPipeline(core: UnsealedCore, exchange: Exchange, limits: PipelineLimits): Promise<LogicalResponse | typeof STREAMING | undefined> {
   refuseUnsupportedHeaders(exchange.request);
   const tokenId = readToken(exchange.request);
-  const identity = await findIdentity(core, tokenId);
-  const data = await readInput(exchange, identity === undefined ? limits.unauthenticated : limits.authenticated);
+  const sender = await findIdentity(core, tokenId);
+  const data = await readInput(exchange, sender === undefined ? limits.unauthenticated : limits.authenticated);
+  // A body may take its time: what was revoked or changed meanwhile must not count any more.
+  const identity = hasBody(exchange.request) ? await findIdentity(core, tokenId) : sender;
   const route = core.mounts.find(exchange.target.path);
   const access = accessOf(route);
   const operation = await findOperation(exchange, route, identity, access, data);

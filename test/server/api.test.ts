@@ -2,6 +2,7 @@
 /* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment -- bodies of any shape */
 
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { startUnsealed, type Answer, type TestServer } from './running.ts';
 
@@ -122,6 +123,26 @@ describe('policies in the pipeline', () => {
     assert.equal((await call('GET', 'secret/data/counted', { token })).status, 403);
     assert.equal((await call('POST', 'auth/token/lookup', { body: { token } })).status, 403);
   });
+
+  for (const [name, change] of [
+    ['its token is revoked', (token: string) => call('POST', 'auth/token/revoke', { body: { token } })],
+    ['its policy is deleted', () => call('DELETE', 'sys/policy/slow')],
+  ] as const) {
+    test(`a write is refused when ${name} while its body is on the way`, async () => {
+      const token = await tokenWith('slow', 'path "secret/data/slow" { capabilities = ["create", "update"] }');
+      const { hostname, port } = new URL(server.server.address);
+      const socket = connect(Number(port), hostname);
+      let text = '';
+      socket.on('data', (chunk) => { text += chunk.toString(); });
+      socket.write(`POST /v1/secret/data/slow HTTP/1.1\r\nHost: x\r\nX-Vault-Token: ${token}\r\nConnection: close\r\nContent-Length: 16\r\n\r\n{"data":`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assert.equal((await change(token)).status, 204);
+      socket.write('{"a":1}}');
+      await new Promise((resolve) => socket.once('close', resolve));
+      assert.match(text, /^HTTP\/1\.1 403 /);
+      assert.equal((await call('GET', 'secret/data/slow')).status, 404);
+    });
+  }
 
   // The path that is decided on is the path that is stored: a token for one name cannot reach another by spelling it differently.
   const spellings: readonly (readonly [path: string, status: number])[] = [

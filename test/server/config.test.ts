@@ -1,7 +1,7 @@
 // The configuration: everything that is not understood is refused by name, values are never quoted.
 
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -39,6 +39,12 @@ describe('loadConfig()', () => {
 
   test('loadConfig() makes of --audit-file its folder and one device in it', () => {
     assert.deepEqual(loadConfig({ auditFile: '/var/log/purser/audit.log' }).audit, { directory: '/var/log/purser', devices: [{ name: 'file', file: 'audit.log' }], replaceDamaged: false });
+  });
+
+  test('loadConfig() takes the example of FORMAT.md', () => {
+    const [, example] = /```json\n([^`]+)```/.exec(readFileSync(new URL('../../src/server/FORMAT.md', import.meta.url), 'utf8'))!;
+    const config = loadConfig({ config: file(example!) });
+    assert.deepEqual([config.audit?.directory, config.publicAddress, config.autoUnseal], ['/var/log/purser', 'https://core.example:8200', { keyFile: '/etc/purser/unseal-key', initIfNeeded: false }]);
   });
 
   const refused: readonly (readonly [name: string, options: () => object, message: RegExp])[] = [

@@ -11,8 +11,8 @@ const OID = {
   authorityKeyIdentifier: '2.5.29.35', extendedKeyUsage: '2.5.29.37',
 } as const;
 const DAY_MILLISECONDS = 86_400_000;
-export const CA_DAYS = 3_650;
-export const SERVER_DAYS = 365;
+const CA_DAYS = 3_650;
+const SERVER_DAYS = 365;
 /** Clocks of clients may be a little behind. */
 const BACKDATE_MILLISECONDS = 5 * 60_000;
 
