@@ -25,7 +25,7 @@ interface World {
   labels?: Record<string, string>;
   env?: string[];
   mounts?: object[];
-  secrets?: object[];
+  secrets?: readonly object[];
 }
 
 async function world({ labels = {}, env = [], mounts = [], secrets = [] }: World = {}) {
