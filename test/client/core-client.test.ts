@@ -179,14 +179,14 @@ test('tokens and paths that cannot be sent are refused without being quoted', as
 
 test('TLS trusts the given CA alone, and the name in the certificate', async () => {
   const now = Date.now();
-  const issue = (names: string[]) => {
-    const authority = issueAuthority(now);
-    const issued = issueServerCertificate({ certificate: new X509Certificate(authority.certificate), key: createPrivateKey(authority.key) }, names, now);
+  const issue = async (names: string[]) => {
+    const authority = await issueAuthority(now);
+    const issued = await issueServerCertificate({ certificate: new X509Certificate(authority.certificate), key: createPrivateKey(authority.key) }, names, now);
     return { authority: authority.certificate, ...issued };
   };
-  const right = issue(['127.0.0.1']);
-  const wrongName = issue(['core.example']);
-  const other = issue(['127.0.0.1']);
+  const right = await issue(['127.0.0.1']);
+  const wrongName = await issue(['core.example']);
+  const other = await issue(['127.0.0.1']);
   const start = async (identity: typeof right) => `https://127.0.0.1:${await listen(createTlsServer({ cert: identity.certificate, key: identity.key }, (_request, response) => json(response, 200, { data: { ok: true } })))}`;
   const address = await start(right);
   assert.deepEqual(await client({ address, certificateAuthority: right.authority }).read('x'), { ok: true });

@@ -11,7 +11,7 @@ import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { syncDirectory, writeFileAtomic } from '../../lib/atomic-file.ts';
 import { messageOf, PurserError } from '../../lib/errors.ts';
-import { addressBytes, issueAuthority, issueServerCertificate, type Issued } from './certificate.ts';
+import type { Issued } from './certificate.ts';
 
 const RENEW_BEFORE_MILLISECONDS = 30 * 86_400_000;
 const MAX_FILE_BYTES = 65_536;
@@ -40,7 +40,8 @@ export async function ownIdentity(dataDirectory: string, names: readonly string[
   const authority = await readAuthority(directory, now);
   let server = await readServer(directory, authority.certificate);
   if (isDue(server.certificate, wanted, now)) {
-    await writeFileAtomic(join(directory, 'server.pem'), bundle(issueServerCertificate(authority, wanted, now)), { mode: 0o600 });
+    const { issueServerCertificate } = await import('./certificate.ts');
+    await writeFileAtomic(join(directory, 'server.pem'), bundle(await issueServerCertificate(authority, wanted, now)), { mode: 0o600 });
     server = await readServer(directory, authority.certificate);
   }
   return { certificate: server.certificate.toString(), key: server.key, authority: authority.certificate.toString(), authorityPath: join(directory, 'ca.pem') };
@@ -50,10 +51,12 @@ async function create(dataDirectory: string, directory: string, names: readonly 
   const fresh = `${directory}.new`;
   await rm(fresh, { recursive: true, force: true }); // of a start that did not get as far as the rename
   await mkdir(fresh, { mode: 0o700 });
-  const authority = issueAuthority(now);
+  // Loaded only when there is something to issue: the library is large, and most starts need none of it.
+  const { issueAuthority, issueServerCertificate } = await import('./certificate.ts');
+  const authority = await issueAuthority(now);
   const issuer = { certificate: new X509Certificate(authority.certificate), key: createPrivateKey(authority.key) };
   await writeFileAtomic(join(fresh, 'ca-key.pem'), authority.key, { mode: 0o600 });
-  await writeFileAtomic(join(fresh, 'server.pem'), bundle(issueServerCertificate(issuer, names, now)), { mode: 0o600 });
+  await writeFileAtomic(join(fresh, 'server.pem'), bundle(await issueServerCertificate(issuer, names, now)), { mode: 0o600 });
   await writeFileAtomic(join(fresh, 'ca.pem'), authority.certificate, { mode: 0o644 });
   await chmod(fresh, 0o700);
   await rename(fresh, directory);
@@ -84,9 +87,9 @@ function isDue(certificate: X509Certificate, wanted: readonly string[], now: num
   return Date.parse(certificate.validTo) - now < RENEW_BEFORE_MILLISECONDS || comparable(names) !== comparable(wanted);
 }
 
-/** IPv6 as bytes: OpenSSL and people write it differently. */
+/** IPv6 in its canonical form: OpenSSL and people write it differently. */
 function comparable(names: readonly string[]): string {
-  return names.map((name) => (isIP(name) === 6 ? addressBytes(name).toString('hex') : name.toLowerCase())).sort().join();
+  return names.map((name) => (isIP(name) === 6 ? new URL(`http://[${name}]`).hostname : name.toLowerCase())).sort().join();
 }
 
 function bundle(issued: Issued): string {
