@@ -17,7 +17,7 @@ import {
 } from './protocol.ts';
 import { Staging } from './staging.ts';
 import { MAX_VALUE, type StateLog } from './state-log.ts';
-import { currentOf, filesOf, type Container, type Directory, type File, type Node, type Tree, type Version } from './tree.ts';
+import { currentOf, type Container, type Directory, type File, type Node, type Tree, type Version } from './tree.ts';
 
 const BODY = REQUEST_HEADER;
 const MUTATING: ReadonlySet<number> = new Set([
@@ -250,7 +250,7 @@ export class Dispatcher {
     const { container, role } = directory;
     if (container === undefined) return [...dot, ...[...this.#parts.tree.containers].map(([id, each]) => sub(id, each.directory))];
     if (role === 'container') return [...dot, sub('files', container.filesDirectory), sub('bound', container.boundDirectory)];
-    const files = filesOf(container).filter((file) => (file.type === 'bound') === (role === 'bound'));
+    const files = [...(role === 'bound' ? container.bound : container.files).values()];
     const entries = files.map((file) => ({ node: file.type === 'versioned' ? currentOf(file).id : file.id, cookie: file.id, name: file.name, isDirectory: false }));
     return [...dot, ...entries.sort((a, b) => a.cookie - b.cookie)];
   }

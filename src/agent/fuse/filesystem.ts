@@ -10,13 +10,13 @@ import { PurserError, messageOf } from '../../lib/errors.ts';
 import type { ErrorCode } from '../../lib/error-codes.ts';
 import { FLUSH_MS, type FileEvent } from './events.ts';
 import { Gestures, type Gesture } from './gesture.ts';
-import { FUSE_ROLE, GESTURE_PID, POSTED, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type Outcome, type Raise, type Report } from './messages.ts';
+import { FUSE_ROLE, GESTURE_PID, POSTED, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type HiddenValue, type Outcome, type Raise, type Report } from './messages.ts';
 import type { ContainerTree, ContainerUpdate } from './plan.ts';
 import { WAKE_NAME, notifyWake } from './protocol.ts';
 import { dieBySignal } from './worker.ts';
 
 export type { FileEvent } from './events.ts';
-export type { ContainerSummary } from './messages.ts';
+export type { ContainerSummary, HiddenValue } from './messages.ts';
 export type { ContainerTree, ContainerUpdate, SecretFile } from './plan.ts';
 export type { FileKind } from './state-record.ts';
 
@@ -132,6 +132,11 @@ export class SecretFilesystem {
     return this.#change({ op: 'replace', updates: updates.map((update) => ({ ...update, files: copyContents(update.files, transfer) })) }, transfer);
   }
 
+  /** The current values of a container's hidden files; none when it is not there. The caller erases them. */
+  async values(id: string): Promise<readonly HiddenValue[]> {
+    return (await this.#send({ op: 'values', id })).values ?? [];
+  }
+
   /** Removes a container's directory and erases its values; nothing happens when it is not there. */
   async remove(id: string): Promise<void> {
     await this.#change({ op: 'remove', id });
@@ -227,11 +232,11 @@ export class SecretFilesystem {
 
   /** A failed step loses an event, never a value. */
   async #raise(raises: readonly Raise[]): Promise<void> {
-    if (raises.length === 0) return;
-    const gestures = raises.map(({ containerId, name, from }): Gesture => {
+    const gestures = raises.filter(({ isHidden }) => !isHidden).map(({ containerId, name, from }): Gesture => {
       const directory = join(this.#options.mountPoint, containerId, from === undefined ? 'bound' : 'files');
       return from === undefined ? ['touch', join(directory, name)] : ['rename', join(directory, from), join(directory, name)];
     });
+    if (gestures.length === 0) return;
     const answers = await this.#gestures.perform(gestures);
     // The child died; which gestures it had made is unknown, and making one twice does no harm.
     const again = gestures.filter((_, i) => answers[i] === 'ECHILD');

@@ -46,8 +46,9 @@ export class Holders {
 
   /** True when the kernel knows another size than this version's and the thread's open can be sent back to ask; at most once in a row. */
   mustAskAgain(version: Version, tid: number): boolean {
-    if (this.#returning.delete(tid) || this.#told.get(version.file) === version) return false;
-    if (this.#returning.size >= MAX_THREADS) return false;
+    const told = this.#told.get(version.file);
+    // Nothing told yet: a predecessor did, and may have sent this very open back already.
+    if (this.#returning.delete(tid) || told === undefined || told === version || this.#returning.size >= MAX_THREADS) return false;
     this.#returning.add(tid);
     return true;
   }

@@ -26,6 +26,8 @@ export type Command =
   | { readonly op: 'replace'; readonly updates: readonly ContainerUpdate[] }
   | { readonly op: 'remove'; readonly id: string }
   | { readonly op: 'raised'; readonly steps: readonly { readonly containerId: string; readonly generation: number }[] }
+  /** Reads the current values of a container's hidden files. */
+  | { readonly op: 'values'; readonly id: string }
   | { readonly op: 'tick' }
   | { readonly op: 'stop' };
 
@@ -43,7 +45,12 @@ export interface Raise {
   readonly name: string;
   /** The staged name; undefined for a bound file. */
   readonly from: string | undefined;
+  /** Nobody can watch it. */
+  readonly isHidden: boolean;
 }
+
+/** The current value of a hidden file. Whoever gets it erases it. */
+export interface HiddenValue { readonly name: string; readonly version: number; readonly content: Uint8Array }
 
 /** What a command changed. */
 export interface Outcome {
@@ -53,6 +60,8 @@ export interface Outcome {
   readonly notifications: readonly Uint8Array[];
   /** The serving thread has more to say soon: superseded versions to erase, or folded events to flush. */
   readonly wakeInMs: number | undefined;
+  /** What `values` asked for. */
+  readonly values?: readonly HiddenValue[];
 }
 
 export interface Failure { readonly code: string; readonly message: string; readonly hint: string | undefined }

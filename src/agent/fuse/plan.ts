@@ -5,7 +5,7 @@
 import { PurserError } from '../../lib/errors.ts';
 import { MAX_VALUE, type Slot } from './state-log.ts';
 import type { FileKind, StateRecord } from './state-record.ts';
-import { LAST_ID, currentOf, filesOf, type Container, type File, type Tree } from './tree.ts';
+import { LAST_ID, currentOf, filesOf, filesOfKind, type Container, type File, type Tree } from './tree.ts';
 
 /** Names with this prefix are the agent's own staged names; containers never see them. */
 export const STAGED_PREFIX = '.purser-';
@@ -143,11 +143,11 @@ export function planRemove(tree: Tree, nextId: number, id: string): Plan {
 /** The file that carries a value under this name; a placeholder of the same name is only its mount target. */
 function valueFile(container: Container, name: string): File | undefined {
   const file = container.files.get(name);
-  return file?.type === 'versioned' ? file : container.bound.get(name);
+  return file?.type === 'versioned' ? file : container.bound.get(name) ?? container.hidden.get(name);
 }
 
 function find(container: Container, wish: SecretFile): File | undefined {
-  const file = (wish.kind === 'bound' ? container.bound : container.files).get(wish.name);
+  const file = filesOfKind(container, wish.kind).get(wish.name);
   return file?.type === wish.kind ? file : undefined;
 }
 

@@ -5,7 +5,7 @@
 import { ProcCallers, type Callers } from './caller.ts';
 import { Dispatcher } from './dispatch.ts';
 import { EventFold } from './events.ts';
-import type { Command, ContainerSummary, Outcome, Raise } from './messages.ts';
+import type { Command, ContainerSummary, HiddenValue, Outcome, Raise } from './messages.ts';
 import { Pins, PIN_IDLE_MS } from './pins.ts';
 import { planAdd, planRemove, planReplace, type Plan } from './plan.ts';
 import { notifyDelete, notifyInvalidateEntry, notifyInvalidateInode, ROOT_NODE, type Negotiated } from './protocol.ts';
@@ -75,6 +75,7 @@ export class FuseServer {
       }
       case 'remove': return this.#remove(command.id);
       case 'raised': return this.#raised(command.steps);
+      case 'values': return { ...this.#outcome([], []), values: this.#values(command.id) };
       case 'tick': return this.#tick(now);
       case 'stop': return this.#outcome([], []);
     }
@@ -84,7 +85,7 @@ export class FuseServer {
     const before = this.tree.containers.get(wish.id);
     const plan = planAdd(this.tree, this.log.nextId, wish, now, (slot, content) => this.log.holds(slot, content));
     const gone = plan.records.flatMap((record) => (record.type === 'drop-file' ? [this.tree.nodes.get(record.file) as File] : []));
-    const notifications = gone.map((file) => (file.type === 'placeholder' || file.type === 'bound'
+    const notifications = gone.filter((file) => file.type !== 'hidden').map((file) => (file.type === 'placeholder' || file.type === 'bound'
       ? notifyInvalidateEntry((file.type === 'bound' ? file.container.boundDirectory : file.container.filesDirectory).node, file.name)
       : notifyDelete(file.container.filesDirectory.node, currentOf(file).id, file.name)));
     for (const file of gone) this.dispatcher.holders.forget(file);
@@ -108,6 +109,15 @@ export class FuseServer {
     const records = news.map(({ containerId, generation }): StateRecord => ({ type: 'raised', container: containerId, generation }));
     this.#commit({ records, nextId: this.log.nextId });
     return this.#outcome([], []);
+  }
+
+  #values(id: string): HiddenValue[] {
+    return [...this.tree.containers.get(id)?.hidden.values() ?? []].map((file) => {
+      const { slot, version } = currentOf(file);
+      const content = Buffer.allocUnsafeSlow(slot.valueLength);
+      this.log.read(slot, 0, content, 0, slot.valueLength);
+      return { name: file.name, version, content };
+    });
   }
 
   #tick(now: number): Outcome {
@@ -157,7 +167,7 @@ export class FuseServer {
 
   #outcome(containers: readonly Container[], notifications: readonly Uint8Array[]): Outcome {
     const raises = containers.flatMap((container) => this.#announce(container));
-    const stale = raises.filter(({ from }) => from === undefined).map(({ containerId, name }) => this.tree.containers.get(containerId)!.bound.get(name)!);
+    const stale = raises.filter(({ from, isHidden }) => from === undefined && !isHidden).map(({ containerId, name }) => this.tree.containers.get(containerId)!.bound.get(name)!);
     return {
       changed: containers.map(summaryOf), raises,
       // Pages that a process mapped of a bound file show the old version until the kernel drops them.
@@ -186,7 +196,7 @@ export class FuseServer {
 }
 
 function raiseOf(file: File, oldId: number, newId: number, generation: number): Raise {
-  return { containerId: file.container.id, generation, name: file.name, from: file.type === 'bound' ? undefined : stagedName(oldId, newId) };
+  return { containerId: file.container.id, generation, name: file.name, from: file.type === 'versioned' ? stagedName(oldId, newId) : undefined, isHidden: file.type === 'hidden' };
 }
 
 /** A container as the main thread sees it: no value, no node. */

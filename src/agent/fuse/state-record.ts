@@ -1,8 +1,8 @@
 // The records of the state log: the only way the tree ever changes, live and at recovery, so both give the same tree.
 // Ids (nodes, files, versions) come from one counter, are never used twice on a mount, and stay below 2^32.
 
-/** How a file is offered to a container. */
-export type FileKind = 'versioned' | 'bound' | 'placeholder';
+/** How a file is offered to a container; `hidden`: not at all, its value is for the agent (variables of the environment). */
+export type FileKind = 'versioned' | 'bound' | 'placeholder' | 'hidden';
 
 interface InitRecord { readonly type: 'init'; readonly minor: number; readonly flags: number; readonly flags2: number }
 

@@ -62,6 +62,8 @@ export class Container {
   /** `versioned` and `placeholder` files by name. */
   readonly files = new Map<string, File>();
   readonly bound = new Map<string, File>();
+  /** In no directory, so no request of the kernel leads to them. */
+  readonly hidden = new Map<string, File>();
   cgroupPath: string;
   generation: number;
   /** inotify events are out for everything up to this generation; the first one has no watchers yet. */
@@ -89,9 +91,14 @@ export function currentOf(file: File): Version {
   return current;
 }
 
-/** All files of a container, both directories. */
+/** All files of a container, in a directory or hidden. */
 export function filesOf(container: Container): File[] {
-  return [...container.files.values(), ...container.bound.values()];
+  return [...container.files.values(), ...container.bound.values(), ...container.hidden.values()];
+}
+
+/** Where files of a kind are found by name. */
+export function filesOfKind(container: Container, kind: FileKind): Map<string, File> {
+  return kind === 'bound' ? container.bound : kind === 'hidden' ? container.hidden : container.files;
 }
 
 /** Slots that a record made useless: meta only counts as garbage, values must be erased. */
@@ -167,7 +174,7 @@ export class Tree {
   #applyFile(record: StateRecordOf<'file'>, slot: Slot): void {
     const container = this.#container(record.container);
     const file: File = { kind: 'file', id: record.file, name: record.name, type: record.kind, container, slot, versions: [] };
-    (record.kind === 'bound' ? container.bound : container.files).set(record.name, file);
+    filesOfKind(container, record.kind).set(record.name, file);
     this.nodes.set(record.file, file);
   }
 
@@ -204,7 +211,7 @@ export class Tree {
       this.#unindex(version);
     }
     this.nodes.delete(file.id);
-    (file.type === 'bound' ? file.container.bound : file.container.files).delete(file.name);
+    filesOfKind(file.container, file.type).delete(file.name);
   }
 
   #dropContainer(container: Container, dropped: Dropped): void {

@@ -131,7 +131,8 @@ class Loop {
         const outcome = this.#server.execute(command, Date.now());
         if (command.op === 'stop') this.#isStopped = true;
         if (command.op === 'tick') this.#flushEvents(true);
-        this.#post({ type: 'done', sequence: command.sequence, outcome });
+        // Moved, not copied, so that values leave this thread.
+        this.#post({ type: 'done', sequence: command.sequence, outcome }, outcome.values?.map(({ content }) => content.buffer as ArrayBuffer));
       } catch (error) {
         const failure = failureOf(error);
         if (failure === undefined) throw error;
@@ -147,8 +148,8 @@ class Loop {
     if (events !== undefined) this.#post({ type: 'events', events });
   }
 
-  #post(report: Report): void {
-    this.#port.postMessage(report);
+  #post(report: Report, transfer: readonly ArrayBuffer[] = []): void {
+    this.#port.postMessage(report, transfer);
   }
 }
 
