@@ -11,6 +11,9 @@ function plain(value: LosslessValue): unknown {
   if (Array.isArray(value)) return value.map(plain);
   return isLosslessObject(value) ? [...value].map(([key, item]) => [key, plain(item)]) : value;
 }
+// Where a test alters text at random, a key may come to look like a number, and JavaScript's own objects move those to the front.
+const sorted = (value: unknown): unknown => !Array.isArray(value) ? value
+  : value.map(sorted).sort((a, b) => Array.isArray(a) && Array.isArray(b) && typeof a[0] === 'string' && typeof b[0] === 'string' ? (a[0] < b[0] ? -1 : 1) : 0);
 const ordered = (value: unknown): unknown => Array.isArray(value) ? value.map(ordered)
   : typeof value === 'object' && value !== null ? Object.entries(value).map(([key, item]) => [key, ordered(item)]) : value;
 
@@ -47,9 +50,9 @@ test('parseLossless() refuses what JSON.parse refuses', () => {
     let reference: unknown;
     try { reference = ordered(JSON.parse(altered)); } catch { assert.throws(() => parseLossless(altered), SyntaxError, altered); return; }
     try {
-      assert.deepEqual(plain(parseLossless(altered)), reference);
+      assert.deepEqual(sorted(plain(parseLossless(altered))), sorted(reference));
     } catch (error) {
-      assert.match(String(error), /appears twice/);
+      assert.match(String(error), /appears twice/, altered);
     }
   }), { numRuns: 2000 });
 });

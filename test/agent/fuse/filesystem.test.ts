@@ -233,11 +233,13 @@ describe('the mounted filesystem', { skip, timeout: 120_000 }, () => {
   test('opens are folded per process and carry no value', async () => {
     const { id, cgroup, path } = await container(secret('pw', 'canary-of-the-event-test', { version: 3 }));
     const script = `for (let i = 0; i < 50; i++) require('node:fs').readFileSync(${JSON.stringify(path('files', 'pw'))})`;
+    const begin = performance.now();
     await runIn(cgroup, [process.execPath, '-e', script]);
+    const flushes = Math.ceil((performance.now() - begin) / 250) + 1;
     await sleep(600);
     const events = server.events.filter((event) => event.containerId === id);
     assert.equal(events.reduce((sum, event) => sum + event.count, 0), 50);
-    assert.ok(events.length <= 4);
+    assert.ok(events.length <= flushes, `${events.length} events in ${flushes} flushes`);
     assert.deepEqual(events.map(({ type, name, version }) => ({ type, name, version }))[0], { type: 'opened', name: 'pw', version: 3 });
     assert.equal(events[0]!.process.executable, process.execPath);
     assert.equal(JSON.stringify(events).includes('canary'), false);
