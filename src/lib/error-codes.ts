@@ -18,6 +18,8 @@ export const ERROR_CODES = {
   ERR_SEAL_SHARE: 'an unseal share is malformed or the shares do not fit together',
 
   ERR_REFERENCE_SYNTAX: 'a secret reference is malformed',
+  ERR_TEMPLATE_SYNTAX: 'a template of a secret file is malformed or uses more than is allowed',
+  ERR_TEMPLATE_RENDER: 'a template of a secret file cannot be rendered with the values of its secrets',
   ERR_POLICY_SYNTAX: 'a policy does not parse or is not valid',
   ERR_DURATION_SYNTAX: 'a duration is malformed',
 
@@ -26,6 +28,7 @@ export const ERROR_CODES = {
   ERR_REQUEST_NOT_FOUND: 'there is nothing at this path',
   ERR_REQUEST_UNSUPPORTED: 'the path does not support this operation',
   ERR_REQUEST_TOO_LARGE: 'the request is larger than allowed',
+  ERR_REQUEST_BUSY: 'too many requests are being received at the same time',
   ERR_REQUEST_MEDIA_TYPE: 'the content type does not fit the operation',
 
   ERR_AUDIT_REFUSED: 'no audit device took the entry, so the request was refused',

@@ -3,6 +3,7 @@
 import { PurserError } from '../lib/errors.ts';
 import type { CoreState } from './core-state.ts';
 import { readBody, type BodyLimits } from './http/body.ts';
+import { BodyStore } from './http/body-store.ts';
 import type { Incoming, RequestHandler } from './http/front.ts';
 import { successReply, type Reply } from './http/reply.ts';
 import { runPipeline, STREAMING, type PipelineLimits } from './pipeline.ts';
@@ -13,7 +14,10 @@ const MAX_DEPTH = 300;
 /** A resolve of 256 workloads with all their labels stays below it. */
 const MAX_VALUES = 250_000;
 /** Whoever shows no valid token gets less memory and time. */
-const UNAUTHENTICATED: BodyLimits = { maxBytes: 1024 * 1024, maxDepth: MAX_DEPTH, maxValues: 10_000 };
+const UNAUTHENTICATED = { maxBytes: 1024 * 1024, maxDepth: MAX_DEPTH, maxValues: 10_000 };
+/** For all bodies of strangers that are under way, in bytes; for all others, in largest bodies (twice what one may need). */
+const UNAUTHENTICATED_STORE = 64 * 1024 * 1024;
+const STORED_BODIES = 16;
 
 export interface RequestHandlerOptions {
   readonly state: CoreState<UnsealedCore>;
@@ -23,12 +27,16 @@ export interface RequestHandlerOptions {
 }
 
 export function createRequestHandler(options: RequestHandlerOptions): RequestHandler {
-  const limits: PipelineLimits = { authenticated: { maxBytes: options.maxBodyBytes, maxDepth: MAX_DEPTH, maxValues: MAX_VALUES }, unauthenticated: UNAUTHENTICATED };
-  return (incoming) => (isOperatorPath(incoming.target.path) ? serveOperator(options, incoming) : serveCore(options, limits, incoming));
+  const { maxBodyBytes } = options;
+  const limits: PipelineLimits = {
+    authenticated: { maxBytes: maxBodyBytes, maxDepth: MAX_DEPTH, maxValues: MAX_VALUES, store: new BodyStore(STORED_BODIES * maxBodyBytes) },
+    unauthenticated: { ...UNAUTHENTICATED, store: new BodyStore(UNAUTHENTICATED_STORE) },
+  };
+  return (incoming) => (isOperatorPath(incoming.target.path) ? serveOperator(options, limits.unauthenticated, incoming) : serveCore(options, limits, incoming));
 }
 
-function serveOperator(options: RequestHandlerOptions, { request, target }: Incoming): Promise<Reply> {
-  return serveOperatorPath(target.path, options, { verb: target.verb, query: target.query, body: () => readBody(request, UNAUTHENTICATED) });
+function serveOperator(options: RequestHandlerOptions, limits: BodyLimits, { request, target }: Incoming): Promise<Reply> {
+  return serveOperatorPath(target.path, options, { verb: target.verb, query: target.query, body: () => readBody(request, limits) });
 }
 
 async function serveCore({ state }: RequestHandlerOptions, limits: PipelineLimits, { id, request, response, target }: Incoming): Promise<Reply | undefined> {

@@ -5,10 +5,12 @@ import type { IncomingMessage } from 'node:http';
 import { isUtf8 } from 'node:buffer';
 import type { JsonObject, JsonValue } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
+import type { BodyStore, StoredBody } from './body-store.ts';
 import { checkJsonLimits, type JsonLimits } from './json-limits.ts';
 
 export interface BodyLimits extends JsonLimits {
   readonly maxBytes: number;
+  readonly store: BodyStore;
 }
 
 const EMPTY: JsonObject = Object.freeze({});
@@ -23,33 +25,38 @@ export function hasBody(request: IncomingMessage): boolean {
 
 /**
  * Reads and decodes the body of a write.
- * @throws ERR_REQUEST_TOO_LARGE, ERR_REQUEST_MEDIA_TYPE (compressed), ERR_REQUEST_INVALID
+ * @throws ERR_REQUEST_TOO_LARGE, ERR_REQUEST_BUSY, ERR_REQUEST_MEDIA_TYPE (compressed), ERR_REQUEST_INVALID
  */
 export async function readBody(request: IncomingMessage, limits: BodyLimits): Promise<JsonObject> {
   if (!hasBody(request)) return EMPTY;
   const encoding = request.headers['content-encoding'];
   if (encoding !== undefined && encoding !== 'identity') throw new PurserError('ERR_REQUEST_MEDIA_TYPE', 'compressed request bodies are not accepted');
-  const bytes = await readBytes(request, limits.maxBytes);
-  return decodeBody(bytes, request.headers['content-type'] ?? '', limits);
+  const body = limits.store.open();
+  try {
+    await receive(request, body, limits.maxBytes);
+    return decodeBody(body.bytes, request.headers['content-type'] ?? '', limits);
+  } finally {
+    body.release();
+  }
 }
 
 /** After a refusal the rest is read and dropped, so that the client sees the answer and the connection stays usable. */
-function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+function receive(request: IncomingMessage, body: StoredBody, maxBytes: number): Promise<void> {
   const tooLarge = (): PurserError => new PurserError('ERR_REQUEST_TOO_LARGE', 'http: request body too large', { hint: `send at most ${maxBytes} bytes` });
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge());
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
     const onData = (chunk: Buffer): void => {
-      length += chunk.length;
-      if (length <= maxBytes) { chunks.push(chunk); return; }
-      request.off('data', onData).resume();
-      chunks.length = 0;
-      reject(tooLarge());
+      try {
+        if (body.length + chunk.length > maxBytes) throw tooLarge();
+        body.add(chunk);
+      } catch (error) {
+        request.off('data', onData).resume();
+        reject(error instanceof Error ? error : new Error('no error'));
+      }
     };
+    const onCut = (): void => reject(new PurserError('ERR_REQUEST_INVALID', 'the request body did not arrive completely'));
     request.on('data', onData);
-    request.once('end', () => resolve(chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks)));
-    request.once('error', () => reject(new PurserError('ERR_REQUEST_INVALID', 'the request body did not arrive completely')));
+    request.once('end', resolve).once('error', onCut).once('close', onCut);
   });
 }
 
