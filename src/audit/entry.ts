@@ -1,5 +1,5 @@
 // One audit entry, and its rendering as a JSON line without chain (FORMAT.md): the shape of Vault's audit log. No string value
-// of request or response data, no token and no accessor is ever rendered in clear. A part that both entries of a request share is
+// of request or response data, no number of a secret, no token and no accessor is ever rendered in clear. A part that both entries of a request share is
 // rendered once: pass the same `auth` and `request` objects to both.
 
 import type { JsonObject, JsonValue } from '../core/logical.ts';
@@ -65,6 +65,8 @@ export interface Hashes {
 
 /** Longer lists of keys are logged as their number: hashing them would hold up everybody else. */
 const MAX_LISTED_KEYS = 1_000;
+/** The member of requests and responses of kv version 2 that holds the secret itself. */
+const SECRET_CONTENT = 'data';
 const SECRET_AUTH_FIELDS = ['client_token', 'accessor'];
 const SECRET_WRAP_FIELDS = ['token', 'accessor', 'wrapped_accessor'];
 
@@ -149,11 +151,13 @@ export class EntryRenderer {
     return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, names.includes(name) ? this.#hashed(value) : value]));
   }
 
-  #hashed(value: JsonValue): JsonValue {
+  /** @param isSecret below the member that holds a secret's content, where a number may be a password too */
+  #hashed(value: JsonValue, isSecret = false): JsonValue {
     if (typeof value === 'string') return value === '' ? this.#hashes.hashCached('') : this.#hashes.hash(value);
+    if (typeof value === 'number' && isSecret) return this.#hashes.hash(String(value));
     if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return (value as readonly JsonValue[]).map((item) => this.#hashed(item));
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.#hashed(item)]));
+    if (Array.isArray(value)) return (value as readonly JsonValue[]).map((item) => this.#hashed(item, isSecret));
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.#hashed(item, isSecret || name === SECRET_CONTENT)]));
   }
 }
 

@@ -18,7 +18,7 @@ test('render() of a response entry shows the request, the caller and the answer'
     },
     request: {
       id: '0000-1', operation: 'update', mount_point: 'secret/', mount_type: 'kv', client_token: 'c(12)', client_token_accessor: 'c(15)', path: 'secret/data/db/prod',
-      data: { data: { password: 'h(14)', deep: { l: ['h(13)', 7, true, null] } }, options: { cas: 3 } }, remote_address: '10.0.0.1', remote_port: 4711,
+      data: { data: { password: 'h(14)', deep: { l: ['h(13)', 'h(1)', true, null] } }, options: { cas: 3 } }, remote_address: '10.0.0.1', remote_port: 4711,
     },
     response: {
       auth: { client_token: 'h(11)', accessor: 'h(11)', policies: ['app'], lease_duration: 60 }, mount_point: 'secret/', mount_type: 'kv',
@@ -39,6 +39,12 @@ test('render() never shows a canary', () => {
     const text = renderer().render(type, sampleEntry(), 0);
     for (const canary of CANARIES) assert.ok(!text.includes(canary), canary);
   }
+});
+
+test('render() hashes the numbers of a secret, and shows those that are about it', () => {
+  const data = { data: { pin: 4711, deep: [{ pin: 4712.5 }] }, options: { cas: 3 }, metadata: { version: 2 } };
+  const { request } = JSON.parse(renderer().render('request', { request: { id: '1', operation: 'update', path: 'p', data } }, 0)) as { request: { data: unknown } };
+  assert.deepEqual(request.data, { data: { pin: 'h(4)', deep: [{ pin: 'h(6)' }] }, options: { cas: 3 }, metadata: { version: 2 } });
 });
 
 test('render() keeps one line and names like __proto__ as data', () => {
