@@ -1,5 +1,5 @@
 // Fails closed: with at least one device, a request goes on only when at least one of them took the entry. All devices are tried;
-// a device that throws in any way counts as having refused. Without devices nothing is enforced.
+// a device that throws in any way counts as having refused. Without devices nothing is enforced; after close() all is refused.
 
 import { PurserError } from '../lib/errors.ts';
 import type { AuditDevice } from './device.ts';
@@ -11,6 +11,7 @@ export type DeviceFailureListener = (device: string, error: unknown) => void;
 export class AuditBroker {
   readonly #devices = new Map<string, AuditDevice>();
   readonly #onFailure: DeviceFailureListener;
+  #isClosed = false;
 
   constructor(onFailure: DeviceFailureListener = () => undefined) {
     this.#onFailure = onFailure;
@@ -49,8 +50,9 @@ export class AuditBroker {
     await this.#all((device) => device.reopen());
   }
 
-  /** Closes and forgets every device. @throws the first failure */
+  /** Closes and forgets every device; a request that is still under way gets no answer any more. @throws the first failure */
   async close(): Promise<void> {
+    this.#isClosed = true;
     try {
       await this.#all((device) => device.close());
     } finally {
@@ -59,6 +61,7 @@ export class AuditBroker {
   }
 
   async #log(type: EntryType, entry: AuditEntry): Promise<void> {
+    if (this.#isClosed) throw new PurserError('ERR_AUDIT_REFUSED', 'the audit devices are closed, so the request was refused');
     if (this.#devices.size === 0) return;
     const attempts = [...this.#devices].map(([name, device]) => this.#attempt(name, device, type, entry));
     try {

@@ -60,3 +60,11 @@ test('reopen() reaches every device and reports the one that failed; close() clo
   assert.deepEqual(logged, ['b:reopened', 'a:closed', 'b:closed']);
   assert.equal(broker.list().size, 0);
 });
+
+test('response() is refused after close(): a request that outlived the seal is not answered without its entry', async () => {
+  const broker = new AuditBroker();
+  broker.enable('a', device('takes', [], 'a'));
+  await broker.request(sampleEntry());
+  await broker.close();
+  await assert.rejects(broker.response(sampleEntry()), { code: 'ERR_AUDIT_REFUSED' });
+});
