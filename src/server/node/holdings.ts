@@ -7,6 +7,8 @@
 export const LINGER_MS = 10 * 60_000;
 /** Pairs of container and path per node; far above what a host runs, so only a node that means harm gets there. */
 const MAX_PAIRS = 250_000;
+/** Of the paths of all pairs of a node, in characters. */
+const MAX_PATH_LENGTH = 32 * 1024 * 1024;
 
 interface ContainerPaths {
   readonly paths: Set<string>;
@@ -19,6 +21,7 @@ interface NodeHoldings {
   /** Path → how many containers hold it. */
   readonly counts: Map<string, number>;
   pairs: number;
+  pathLength: number;
 }
 
 export class Holdings {
@@ -32,12 +35,13 @@ export class Holdings {
 
   /** Notes that a container holds, or is about to be told, the secret at `path`. False when the node holds too much. */
   add(nodeId: string, containerId: string, path: string): boolean {
-    const node = ensure<NodeHoldings>(this.#nodes, nodeId, () => ({ containers: new Map(), counts: new Map(), pairs: 0 }));
-    const container = ensure<ContainerPaths>(node.containers, containerId, () => ({ paths: new Set<string>(), releasedAt: undefined }));
-    container.releasedAt = undefined;
-    if (container.paths.has(path)) return true;
-    if (node.pairs >= MAX_PAIRS) return false;
-    container.paths.add(path);
+    const node = ensure<NodeHoldings>(this.#nodes, nodeId, () => ({ containers: new Map(), counts: new Map(), pairs: 0, pathLength: 0 }));
+    const known = node.containers.get(containerId);
+    if (known !== undefined) known.releasedAt = undefined;
+    if (known?.paths.has(path) === true) return true;
+    if (node.pairs >= MAX_PAIRS || node.pathLength + path.length > MAX_PATH_LENGTH) return false; // before anything is noted
+    ensure<ContainerPaths>(node.containers, containerId, () => ({ paths: new Set<string>(), releasedAt: undefined })).paths.add(path);
+    node.pathLength += path.length;
     node.pairs++;
     node.counts.set(path, (node.counts.get(path) ?? 0) + 1);
     ensure(this.#byPath, path, () => new Set<string>()).add(nodeId);
@@ -81,6 +85,7 @@ export class Holdings {
     node.containers.delete(id);
     node.pairs -= container.paths.size;
     for (const path of container.paths) {
+      node.pathLength -= path.length;
       const left = (node.counts.get(path) ?? 1) - 1;
       if (left > 0) {
         node.counts.set(path, left);
