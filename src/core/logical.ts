@@ -45,6 +45,8 @@ export interface LogicalResponse {
   readonly status?: number;
   /** Vault copies `data` to the top level for some sys paths. */
   readonly copyDataToTop?: boolean;
+  /** The reply is `data` alone, without Vault's envelope (OpenID Connect documents). */
+  readonly isBare?: boolean;
   readonly leaseId?: string;
   readonly leaseSeconds?: number;
   readonly renewable?: boolean;

@@ -42,6 +42,7 @@ path "sys/wrapping/unwrap" { capabilities = ["update"] }
 
 /** A node's token (wire/PROTOCOL.md section 1): its own calls and the care of its token, no secret path at all. */
 const NODE_TEXT = `path "node/resolve"      { capabilities = ["update"] }
+path "node/identity"     { capabilities = ["update"] }
 path "node/usage"        { capabilities = ["update"] }
 path "node/swarm-secret" { capabilities = ["update"] }
 path "node/watch"        { capabilities = ["read"] }

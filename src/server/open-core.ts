@@ -89,6 +89,7 @@ function builtInMounts(sys: SysEngine, tokens: TokenStore, policies: PolicyStore
     { ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths },
     builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
     builtIn('auth/node/', 'node', 'nodes, their join tokens and the workload roles', nodes.auth),
+    builtIn('identity/', 'identity', 'keys to verify the identities of containers', nodes.identity),
     {
       ...builtIn('node/', 'node', 'calls of nodes', nodes.calls),
       stream: { path: 'watch', start: (caller, tokenExpires, query, response) => nodes.watch(caller, tokenExpires, query, response) },

@@ -62,6 +62,24 @@ export const resolveResponseSchema = z.object({
 });
 export type ResolveResponse = z.infer<typeof resolveResponseSchema>;
 
+/** Audience of an identity: printable ASCII without the comma that separates several in a label. */
+export const AUDIENCE = /^[\x21-\x2b\x2d-\x7e]{1,256}$/;
+export const MAX_AUDIENCES = 8;
+
+export const identityRequestSchema = z.strictObject({
+  workloads: z.array(workloadSchema.extend({ audiences: z.array(z.string().regex(AUDIENCE)).min(1).max(MAX_AUDIENCES) })).min(1).max(MAX_WORKLOADS),
+});
+export type IdentityRequest = z.infer<typeof identityRequestSchema>;
+
+export const identityResultSchema = z.discriminatedUnion('outcome', [
+  z.object({ outcome: z.literal('value'), token: text(16_384), expire_time: time, ttl: z.number().int().min(1) }),
+  z.object({ outcome: z.literal('error'), code: text(64), message: text(2048) }),
+]);
+export type IdentityResult = z.infer<typeof identityResultSchema>;
+
+export const identityResponseSchema = z.object({ workloads: z.array(z.object({ id: containerId, result: identityResultSchema })) });
+export type IdentityResponse = z.infer<typeof identityResponseSchema>;
+
 export const watchFrameSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('hello'), stream: text(64), seq: version, resumed: z.boolean() }),
   z.object({ type: z.literal('changed'), seq: version, path: text(4096), version }),

@@ -165,7 +165,7 @@ export class NodeEngine implements Engine {
 
   async #readRole(name: string): Promise<LogicalResponse | undefined> {
     const role = this.#options.roles.get(name);
-    return role && { data: { policies: role.policies, selectors: JSON.parse(JSON.stringify(role.selectors)) as JsonObject, any: role.any } };
+    return role && { data: JSON.parse(JSON.stringify(role)) as JsonObject };
   }
 
   async #writeRole(request: LogicalRequest, name: string): Promise<undefined> {

@@ -5,11 +5,15 @@ import { z } from 'zod';
 
 import type { View } from '../../core/view.ts';
 import { PurserError } from '../../lib/errors.ts';
+import { parseDurationSeconds } from '../../lib/duration.ts';
 import { decodeRecord, encodeRecord } from '../../lib/json-record.ts';
 import { validate } from '../../wire/validate.ts';
-import { selects, type WorkloadFacts } from './selector.ts';
+import { matchesGlob, selects, type WorkloadFacts } from './selector.ts';
 
 const MAX_ROLES = 10_000;
+const DEFAULT_IDENTITY_SECONDS = 600;
+const MIN_IDENTITY_SECONDS = 30;
+const MAX_IDENTITY_SECONDS = 24 * 3600;
 const ROLE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 /** Not for containers: everything, and the calls of nodes and of wrapped responses. */
 const RESERVED_POLICIES = new Set(['root', 'purser-node', 'response-wrapping']);
@@ -19,16 +23,21 @@ const policyName = z.string().regex(/^[\x21-\x7e]{1,128}$/).toLowerCase()
   .refine((name) => !RESERVED_POLICIES.has(name), 'is a policy that no container may have');
 
 const roleShape = {
-  policies: z.array(policyName).min(1).max(64),
+  policies: z.array(policyName).max(64).default([]),
   selectors: z.strictObject({
     name: patterns.optional(), image: patterns.optional(), image_digest: patterns.optional(),
     service: patterns.optional(), stack: patterns.optional(), node: patterns.optional(),
     label: z.record(z.string().min(1).max(1024), patterns).refine((labels) => Object.keys(labels).length > 0, 'names no label').optional(),
   }).default({}),
   any: z.boolean().default(false),
+  /** To whom its containers may identify themselves: exact or globs. */
+  identity_audiences: patterns.optional(),
+  identity_ttl: z.union([z.string().max(64), z.number()]).transform(identitySeconds).optional(),
 };
 const roleSchema = z.strictObject(roleShape)
-  .refine(({ selectors, any }) => any !== (Object.keys(selectors).length > 0), 'needs selectors, or "any": true to mean every container, and not both');
+  .refine(({ selectors, any }) => any !== (Object.keys(selectors).length > 0), 'needs selectors, or "any": true to mean every container, and not both')
+  .refine(({ policies, identity_audiences: audiences }) => policies.length > 0 || audiences !== undefined, 'gives nothing: it needs policies or identity_audiences')
+  .refine(({ identity_audiences: audiences, identity_ttl: ttl }) => audiences !== undefined || ttl === undefined, 'has an identity_ttl but no identity_audiences');
 const storedSchema = z.strictObject({ format: z.literal(1), ...roleShape });
 
 export type WorkloadRole = z.infer<typeof roleSchema>;
@@ -79,4 +88,29 @@ export class WorkloadRoles {
     const matched = [...this.#roles].filter(([, role]) => selects(role.selectors, facts));
     return { roles: matched.map(([name]) => name).sort(), policies: [...new Set(matched.flatMap(([, role]) => role.policies))].sort() };
   }
+  /**
+   * How long a token for these audiences may live: as long as the shortest of the roles that allow one of them says.
+   * @returns the first audience that no role of the workload allows, or the life in seconds
+   */
+  identity(facts: WorkloadFacts, audiences: readonly string[]): { readonly refused: string } | { readonly ttlSeconds: number } {
+    const matched = [...this.#roles.values()].filter((role) => role.identity_audiences !== undefined && selects(role.selectors, facts));
+    const lives: number[] = [];
+    for (const audience of audiences) {
+      const allowing = matched.filter((role) => role.identity_audiences?.some((pattern) => matchesGlob(pattern, audience)) === true);
+      if (allowing.length === 0) return { refused: audience };
+      lives.push(...allowing.map((role) => role.identity_ttl ?? DEFAULT_IDENTITY_SECONDS));
+    }
+    return { ttlSeconds: Math.min(...lives) };
+  }
+}
+
+function identitySeconds(value: string | number, context: z.RefinementCtx): number {
+  try {
+    const seconds = parseDurationSeconds(value);
+    if (seconds >= MIN_IDENTITY_SECONDS && seconds <= MAX_IDENTITY_SECONDS) return seconds;
+  } catch {
+    // Said below.
+  }
+  context.addIssue({ code: 'custom', message: `is not a duration of ${MIN_IDENTITY_SECONDS} seconds to ${MAX_IDENTITY_SECONDS / 3600} hours` });
+  return z.NEVER;
 }

@@ -8,18 +8,22 @@ import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } fro
 
 const SELECTORS = ['image', 'imageDigest', 'name', 'service', 'stack', 'node'] as const;
 type Selector = (typeof SELECTORS)[number];
-type WriteOptions = RemoteOptions & { readonly policy: string[]; readonly label?: string[]; readonly any?: boolean } & { readonly [name in Selector]?: string[] };
+type WriteOptions = RemoteOptions & { readonly policy?: string[]; readonly label?: string[]; readonly any?: boolean; readonly identityAudience?: string[]; readonly identityTtl?: string } & { readonly [name in Selector]?: string[] };
 
 /** Adds `purser workload …`. */
 export function registerWorkload(program: Command, context: CommandContext): void {
   const workload = program.command('workload').description('which containers get which policies');
   const write = withRemoteOptions(workload.command('write').description('make or replace a role; all selectors must match, each may list alternatives, * is any text').argument('<name>'))
-    .requiredOption('--policy <name...>', 'policies its containers get')
+    .option('--policy <name...>', 'policies its containers get')
+    .option('--identity-audience <audience...>', 'to whom its containers may identify themselves (label purser.identity)')
+    .option('--identity-ttl <duration>', 'life of such an identity (default 10m)')
     .option('--label <key=value...>').option('--any', 'every container (instead of selectors)');
   for (const selector of SELECTORS) write.option(`--${snake(selector).replaceAll('_', '-')} <value...>`);
   write.action(async (name: string, options: WriteOptions) => {
     await connectWithToken(options).write(`auth/node/role/${name}`, {
-      policies: options.policy, selectors: selectorsOf(options), ...(options.any === true ? { any: true } : {}),
+      policies: options.policy ?? [], selectors: selectorsOf(options), ...(options.any === true ? { any: true } : {}),
+      ...(options.identityAudience === undefined ? {} : { identity_audiences: options.identityAudience }),
+      ...(options.identityTtl === undefined ? {} : { identity_ttl: options.identityTtl }),
     });
     context.output.note(`wrote the workload role ${name}`);
   });

@@ -15,6 +15,7 @@ export interface Reply {
 /** The 2xx or 404 reply for what an engine answered; `undefined` means 204 for writes and 404 for read and list. */
 export function successReply(requestId: string, response: LogicalResponse | undefined, isRead: boolean, isList: boolean): Reply {
   if (response === undefined) return isRead ? errorReply(404, []) : { status: 204 };
+  if (response.isBare === true) return bareReply(200, response.data ?? {});
   if (isList && response.status === undefined && isEmptyList(response)) return errorReply(404, []);
   return { status: response.status ?? 200, body: JSON.stringify(envelope(requestId, response)) };
 }

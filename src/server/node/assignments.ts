@@ -9,10 +9,12 @@ import { isDeepStrictEqual } from 'node:util';
 
 import { z } from 'zod';
 
+import type { NodeRecord } from '../../auth/node/registry.ts';
 import type { WorkloadFacts } from '../../auth/node/selector.ts';
 import type { View } from '../../core/view.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../../lib/json-record.ts';
+import type { Workload } from '../../wire/node-protocol.ts';
 
 const MAX_AGE_MS = 30 * 24 * 3600_000;
 /** After a start, agents need some time to say which containers follow a task. */
@@ -105,6 +107,14 @@ export class Assignments {
 /** The workload of an assignment: its service as the driver saw it, on the node that asks. */
 export function factsOf({ service }: Pick<Assignment, 'service'>, nodeName: string | undefined): WorkloadFacts {
   return { name: service.task_name, image: service.image, labels: service.labels, service: service.name, stack: service.stack, node: nodeName };
+}
+
+/** True when the core knows that this node must not speak for the task: it was assigned to another, or to another service. */
+export function isElsewhere(assigned: Iterable<Assignment>, node: Pick<NodeRecord, 'swarm_node_id'>, workload: Pick<Workload, 'service'>): boolean {
+  for (const { swarm_node_id: swarmNodeId, service } of assigned) {
+    if (node.swarm_node_id !== swarmNodeId || (workload.service ?? service.name) !== service.name) return true;
+  }
+  return false;
 }
 
 /** Swarm's ids are 25 characters of base 36 (swarmkit identity/randomid.go). */

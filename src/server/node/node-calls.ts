@@ -1,4 +1,4 @@
-// The calls of nodes, mounted at `node/` (PROTOCOL.md 1.2 to 1.6). Policies let every node token in; here the token must be
+// The calls of nodes, mounted at `node/` (PROTOCOL.md 1.2 to 1.8). Policies let every node token in; here the token must be
 // one that a login of a live node made, by the registry in memory, so a revoked node is refused from that instant on.
 
 import type { ServerResponse } from 'node:http';
@@ -10,6 +10,7 @@ import { PurserError } from '../../lib/errors.ts';
 import type { Ledger } from '../../ledger/ledger.ts';
 import { usageBatchSchema } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
+import type { Identities } from './identities.ts';
 import type { Resolver } from './resolve.ts';
 import type { SwarmSecrets } from './swarm-secret.ts';
 import type { WatchHub } from './watch-hub.ts';
@@ -19,6 +20,7 @@ const LOGIN_PATH = 'auth/node/login';
 export interface NodeCallsOptions {
   readonly registry: NodeRegistry;
   readonly resolver: Resolver;
+  readonly identities: Identities;
   readonly swarmSecrets: SwarmSecrets;
   readonly ledger: Ledger;
   readonly watchHub: WatchHub;
@@ -33,10 +35,11 @@ export class NodeCalls implements Engine {
 
   constructor(options: NodeCallsOptions) {
     this.#options = options;
-    const { resolver, swarmSecrets, ledger } = options;
+    const { resolver, identities, swarmSecrets, ledger } = options;
     const write: readonly Operation[] = ['create', 'update'];
     this.#routes = new Map<string, Route>([
       ['resolve', { operations: write, handle: (node, data) => resolver.resolve(node, data) }],
+      ['identity', { operations: write, handle: (node, data) => identities.issue(node, data) }],
       ['swarm-secret', { operations: write, handle: (node, data) => swarmSecrets.give(node, data) }],
       ['usage', { operations: write, handle: async (node, data) => ({ acknowledged: await ledger.append(node, validate(usageBatchSchema, data, 'usage batch')) }) }],
       // The pipeline authorises and audits it like any read; the stream itself begins in watch().

@@ -3,6 +3,7 @@
 import type { ServerResponse } from 'node:http';
 
 import { NodeEngine, type NodeTokenSpec } from '../../auth/node/engine.ts';
+import { IdentityKeys } from '../../auth/node/identity-keys.ts';
 import { JoinTokens } from '../../auth/node/join-tokens.ts';
 import { NodeRegistry } from '../../auth/node/registry.ts';
 import { WorkloadRoles } from '../../auth/node/roles.ts';
@@ -12,6 +13,7 @@ import { Ledger } from '../../ledger/ledger.ts';
 import { LedgerQuery } from '../../ledger/query.ts';
 import { Assignments } from './assignments.ts';
 import { Holdings } from './holdings.ts';
+import { Identities } from './identities.ts';
 import { NodeCalls } from './node-calls.ts';
 import { Resolver } from './resolve.ts';
 import type { SecretAccess } from './secret-batch.ts';
@@ -43,6 +45,8 @@ export interface NodeServices {
   readonly auth: Engine;
   /** Mounted at `node/`. */
   readonly calls: Engine;
+  /** Mounted at `identity/`. */
+  readonly identity: Engine;
   /** Goes on where `calls` left off for `GET node/watch`: see NodeCalls.watch. */
   watch(caller: Caller | undefined, tokenExpires: number, query: unknown, response: ServerResponse): void;
   /** `GET sys/usage`. */
@@ -55,7 +59,9 @@ export interface NodeServices {
 /** @throws ERR_RECORD_INVALID, ERR_BARRIER_* */
 export async function createNodeServices(options: NodeServicesOptions): Promise<NodeServices> {
   const { views, now } = options;
-  const [tokens, registry, roles] = await Promise.all([JoinTokens.load(views.auth, now), NodeRegistry.load(views.auth, now), WorkloadRoles.load(views.auth.sub('role/'))]);
+  const [tokens, registry, roles, keys] = await Promise.all([
+    JoinTokens.load(views.auth, now), NodeRegistry.load(views.auth, now), WorkloadRoles.load(views.auth.sub('role/')), IdentityKeys.load(views.auth, now),
+  ]);
   const holdings = new Holdings(now);
   const watchHub = new WatchHub({ holdings, now, ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
   const assignments = new Assignments({ view: views.swarm, now, holdsContainer: (node, container) => holdings.holdsContainer(node, container) });
@@ -64,8 +70,9 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
     view: views.ledger, now, secretPaths: options.secretPaths,
     findNodes: (wanted) => registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id),
   });
+  const identity = new Identities({ address: options.address, keys, roles, assignments, now });
   const calls = new NodeCalls({
-    registry, ledger, watchHub,
+    registry, ledger, watchHub, identities: identity,
     resolver: new Resolver({ access: options, roles, holdings, assignments }),
     swarmSecrets: new SwarmSecrets({ access: options, roles, registry, assignments }),
   });
@@ -78,7 +85,7 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
   });
   const sweeper = startSweeper(holdings, assignments, options.onFault);
   return {
-    auth, calls,
+    auth, calls, identity,
     watch: (...given) => calls.watch(...given),
     queryUsage: (asked) => query.answer(asked),
     changed: (path, version) => watchHub.changed(path, version),

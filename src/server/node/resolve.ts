@@ -4,9 +4,9 @@
 import type { NodeRecord } from '../../auth/node/registry.ts';
 import type { WorkloadRoles } from '../../auth/node/roles.ts';
 import type { WorkloadFacts } from '../../auth/node/selector.ts';
-import { resolveRequestSchema, type ResolveRequest, type ResolveResponse, type ResolveResult } from '../../wire/node-protocol.ts';
+import { resolveRequestSchema, type ResolveRequest, type ResolveResponse, type ResolveResult, type Workload } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
-import { factsOf, type Assignment, type Assignments } from './assignments.ts';
+import { factsOf, isElsewhere, type Assignment, type Assignments } from './assignments.ts';
 import type { Holdings } from './holdings.ts';
 import { SecretBatch, type Grantee, type SecretAccess } from './secret-batch.ts';
 
@@ -39,18 +39,18 @@ export class Resolver {
   async #resolveWorkload(node: NodeRecord, workload: AskedWorkload, batch: SecretBatch): Promise<ResolveResponse['workloads'][number]> {
     const { id, references, swarm_secrets: swarmSecrets, task_id: taskId } = workload;
     const assigned = taskId === undefined ? new Map<string, Assignment>() : await this.#options.assignments.ofTask(taskId);
-    const isElsewhere = [...assigned.values()].some((assignment) => !isHere(assignment, node, workload));
+    const isForeign = isElsewhere(assigned.values(), node, workload);
     const grantee = this.#grantee(node, id, factsOfWorkload(workload, node));
-    const results = isElsewhere ? references.map(elsewhere) : await Promise.all(references.map((text) => batch.resolve(text, grantee)));
+    const results = isForeign ? references.map(elsewhere) : await Promise.all(references.map((text) => batch.resolve(text, grantee)));
     if (swarmSecrets === undefined) return { id, results };
-    if (taskId !== undefined && !isElsewhere && assigned.size > 0) this.#options.assignments.follow(taskId, node.id, id);
-    const secrets = swarmSecrets.map((name) => this.#resolveSwarmSecret(assigned.get(name), node, id, isElsewhere, batch));
+    if (taskId !== undefined && !isForeign && assigned.size > 0) this.#options.assignments.follow(taskId, node.id, id);
+    const secrets = swarmSecrets.map((name) => this.#resolveSwarmSecret(assigned.get(name), node, id, isForeign, batch));
     return { id, results, swarm_secrets: await Promise.all(secrets) };
   }
 
-  async #resolveSwarmSecret(assignment: Assignment | undefined, node: NodeRecord, containerId: string, isElsewhere: boolean, batch: SecretBatch): Promise<ResolveResult> {
+  async #resolveSwarmSecret(assignment: Assignment | undefined, node: NodeRecord, containerId: string, isForeign: boolean, batch: SecretBatch): Promise<ResolveResult> {
     if (assignment === undefined) return { outcome: 'foreign' };
-    if (isElsewhere) return elsewhere();
+    if (isForeign) return elsewhere();
     return batch.resolve(assignment.reference, this.#grantee(node, containerId, factsOf(assignment, node.name)));
   }
 
@@ -61,14 +61,9 @@ export class Resolver {
 }
 
 /** The agent's word about a container; the node's name is ours. */
-function factsOfWorkload(workload: AskedWorkload, node: NodeRecord): WorkloadFacts {
+export function factsOfWorkload(workload: Workload, node: NodeRecord): WorkloadFacts {
   const { name, image, image_digest: imageDigest, labels, service, stack } = workload;
   return { name, image, imageDigest, labels, service, stack, node: node.name };
-}
-
-/** A task is followed by the node it was assigned to, and cannot pass for another service's. */
-function isHere(assignment: Assignment, node: NodeRecord, workload: AskedWorkload): boolean {
-  return node.swarm_node_id === assignment.swarm_node_id && (workload.service ?? assignment.service.name) === assignment.service.name;
 }
 
 function elsewhere(): ResolveResult {

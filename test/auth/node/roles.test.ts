@@ -53,3 +53,14 @@ test('load() refuses a stored role it does not understand', async () => {
   await view.put('r', Buffer.from('{"format":2,"policies":["p"],"any":true}'));
   await assert.rejects(WorkloadRoles.load(view), { code: 'ERR_RECORD_INVALID' });
 });
+
+test('put() takes roles for identities alone and refuses lives that are not possible', async () => {
+  const roles = await WorkloadRoles.load(new MemoryView());
+  await roles.put('r', { any: true, identity_audiences: ['a'], identity_ttl: '1m' });
+  assert.deepEqual(roles.get('r'), { policies: [], selectors: {}, any: true, identity_audiences: ['a'], identity_ttl: 60 });
+  for (const ttl of ['29s', '25h', 'soon', -1, 0]) {
+    await assert.rejects(roles.put('r', { any: true, identity_audiences: ['a'], identity_ttl: ttl }), { code: 'ERR_REQUEST_INVALID', message: /30 seconds to 24 hours/ }, String(ttl));
+  }
+  await assert.rejects(roles.put('r', { any: true, policies: ['p'], identity_ttl: '1m' }), /no identity_audiences/);
+  await assert.rejects(roles.put('r', { any: true, policies: ['p'], identity_audiences: [] }), { code: 'ERR_REQUEST_INVALID' });
+});

@@ -186,6 +186,7 @@ export class TestCore {
 
   async #authorise(request: IncomingMessage, path: string, operation: Operation): Promise<{ caller: Caller; expires: number } | undefined> {
     if (this.services.auth.unauthenticatedPaths?.some((open) => path === `auth/node/${open}`) === true) return undefined;
+    if (this.services.identity.unauthenticatedPaths?.some((open) => path === `identity/${open}`) === true) return undefined;
     const id = String(request.headers['x-vault-token']);
     const entry = await this.tokens.lookup(id);
     if (entry === undefined || !this.policies.acl(entry.policies).check({ path, operation }).allowed) throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
@@ -198,7 +199,7 @@ export class TestCore {
 
   async #dispatch(path: string, operation: Operation, data: JsonObject, caller: Caller | undefined): ReturnType<Engine['handle']> {
     if (path === 'sys/usage') return { data: await this.services.queryUsage(data) };
-    const mounts: readonly (readonly [string, Engine])[] = [['auth/node/', this.services.auth], ['node/', this.services.calls], ['secret/', this.kv]];
+    const mounts: readonly (readonly [string, Engine])[] = [['auth/node/', this.services.auth], ['node/', this.services.calls], ['identity/', this.services.identity], ['secret/', this.kv]];
     const found = mounts.find(([mount]) => path.startsWith(mount));
     if (found === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', 'no handler');
     const [mountPoint, engine] = found;
