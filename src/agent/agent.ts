@@ -9,6 +9,9 @@ import { isPurserError, messageOf } from '../lib/errors.ts';
 import { Containers } from './containers.ts';
 import { SessionCoreLink } from './core-link.ts';
 import { DockerEngine } from './docker.ts';
+import { Environment } from './environment.ts';
+import { EnvironmentMarkers } from './environment-markers.ts';
+import type { EnvironmentMode } from './environment-variables.ts';
 import { SecretFilesystem } from './fuse/filesystem.ts';
 import { lockStateDirectory, requireIdentity } from '../client/node/identity.ts';
 import type { InheritedDescriptors } from './launcher.ts';
@@ -27,6 +30,8 @@ export interface AgentSettings {
   readonly stateDirectory: string;
   readonly runDirectory: string;
   readonly dockerSocket: string;
+  /** What references in variables become when no label says so. */
+  readonly environment: EnvironmentMode;
   /** Where the core is, when not where the node joined. */
   readonly address?: string | undefined;
   /** The file whose worker calls runFuseWorker(); the bundle itself unless given. */
@@ -63,10 +68,13 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
     ...(settings.workerExecArgv === undefined ? {} : { workerExecArgv: settings.workerExecArgv }),
   });
   const mountRoot = join(runDirectory, 'ro');
+  const markers = await EnvironmentMarkers.open(join(runDirectory, 'environment'));
+  const isCoreAway = (): boolean => !watch.isConnected;
   const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
   const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
-  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway: () => !watch.isConnected });
-  const lifecycle = new Lifecycle({ trees, containers, preparer, swarmLive, rotation, ledger, docker, log });
+  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, environment: settings.environment });
+  const environment = new Environment({ trees, core, rotation, log, isCoreAway });
+  const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, swarmLive, rotation, ledger, docker, log });
   const reconcile = () => {
     lifecycle.reconcile().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the running containers cannot be compared with Docker\'s now'));
   };

@@ -10,9 +10,12 @@ const version = z.number().int().min(0);
 const fileSchema = z.strictObject({
   /** Name in the container's tree, one path component; unique over both kinds. */
   name: z.string().min(1).max(255),
-  /** `absent`: an optional reference whose secret does not exist, so there is no file. */
-  kind: z.enum(['versioned', 'bound', 'absent']),
-  /** Absolute path in the container. */
+  /**
+   * `hidden`: a value for a variable. `default`: a variable with the reference's own default. `absent`: an optional reference whose
+   * secret does not exist, so there is no file.
+   */
+  kind: z.enum(['versioned', 'bound', 'hidden', 'default', 'absent']),
+  /** Absolute path in the container, or `env:` and the variable with the value. */
   target: z.string().max(4096),
   source: z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('reference'), text: z.string().max(4096) }),
@@ -20,8 +23,11 @@ const fileSchema = z.strictObject({
   ]),
   /** The variable that names the file, when it was declared by one. */
   variable: z.string().optional(),
+  /** The variable that the file stands for and that the container does not get. */
+  replaces: z.string().optional(),
   path: z.string().max(4096),
   field: z.string().max(1024).optional(),
+  /** Of a variable: what the main process started with. */
   version,
   /** The reference names one version, so rotations pass it by. */
   isPinned: z.boolean(),

@@ -67,6 +67,11 @@ export class Containers {
     this.#later(id, () => rm(this.#file(id), { force: true }));
   }
 
+  /** Waits until the disk has what was put for this container, or could not take it. */
+  async stored(id: string): Promise<void> {
+    await this.#disk.run(id, () => Promise.resolve());
+  }
+
   /** Waits until the disk has everything. */
   async flush(): Promise<void> {
     while (this.#writes.size > 0) await Promise.all(this.#writes);
@@ -101,5 +106,5 @@ export class Containers {
 
 /** True for a file that a rotation can change. */
 export function isMovable(file: GrantedFile): boolean {
-  return file.kind !== 'absent' && !file.isPinned;
+  return file.kind !== 'absent' && file.kind !== 'default' && !file.isPinned;
 }

@@ -3,16 +3,16 @@
 // is an error that names the label, because a container that starts without a secret it asked for has failed open.
 
 import { posix } from 'node:path';
-import { PurserError, isPurserError } from '../lib/errors.ts';
+import { PurserError } from '../lib/errors.ts';
 import { MAX_REFERENCES } from '../wire/node-protocol.ts';
-import { isReference, parseReference } from '../wire/reference.ts';
+import { formatReference, isReference, parseReference } from '../wire/reference.ts';
 import type { Reference } from '../wire/reference.ts';
-import { isTemplate, parseTemplate } from '../wire/template.ts';
+import { invalidDeclaration as invalid, located } from './declaration-error.ts';
+import { ENVIRONMENT_LABEL, environmentMode, isFileVariable, readVariables, referencesOf } from './environment-variables.ts';
+import type { DeclaredVariable, EnvironmentMode, Variable } from './environment-variables.ts';
 
 /** Where Docker, and therefore every image, expects secret files. */
 export const SECRETS_DIRECTORY = '/run/secrets';
-
-export type Variable = readonly [name: string, value: string];
 
 /** What the declarations are read from. */
 export interface ContainerSpec {
@@ -24,6 +24,14 @@ export interface ContainerSpec {
   readonly gid: number;
   /** Destinations of the mounts the container already has. */
   readonly mountTargets: readonly string[];
+  /** What references in variables become when no label says so. */
+  readonly environment: EnvironmentMode;
+}
+
+export interface Declarations {
+  readonly files: readonly DeclaredFile[];
+  /** Variables that get values, or lose an escape. */
+  readonly variables: readonly DeclaredVariable[];
 }
 
 export interface DeclaredFile {
@@ -40,6 +48,8 @@ export interface DeclaredFile {
   readonly origin: string;
   /** The variable that must hold `target`, when the file was declared by one. */
   readonly variable?: string;
+  /** The variable that the file stands for, which is removed (`files-only`). */
+  readonly replaces?: string;
 }
 
 const FILE_LABEL = 'purser.file.';
@@ -47,7 +57,7 @@ const OPTIONS = ['path', 'uid', 'gid', 'mode'] as const;
 type Option = (typeof OPTIONS)[number];
 
 /** Labels of later versions: known, so the message can say that they are not misspelt. */
-const LATER_LABEL = /^purser\.(?:template\..+|on-rotate|env(?:\..+)?|identity)$/;
+const LATER_LABEL = /^purser\.(?:template\..+|on-rotate|env\..+|identity)$/;
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 /** Kernel filesystems: a secret there would shadow the container's own view of the machine. */
 const FORBIDDEN_TREES = ['/proc', '/sys', '/dev'];
@@ -55,17 +65,21 @@ const FORBIDDEN_TREES = ['/proc', '/sys', '/dev'];
 const MAX_ID = 0xffff_fffe;
 
 /**
- * @returns the files that the labels and variables ask for, in the order declared
+ * @returns the files and variables that the labels and the environment ask for, in the order declared
  * @throws ERR_WORKLOAD_INVALID or ERR_REFERENCE_SYNTAX, naming the label or variable
  */
-export function readDeclarations(spec: ContainerSpec): DeclaredFile[] {
-  const files = [...labelFiles(spec), ...variableFiles(spec)];
-  if (files.length > MAX_REFERENCES) {
-    throw new PurserError('ERR_WORKLOAD_INVALID', `${files.length} references are declared, the limit is ${MAX_REFERENCES}`,
+export function readDeclarations(spec: ContainerSpec): Declarations {
+  const mode = environmentMode(spec.labels, spec.environment);
+  const variables = readVariables(spec.env);
+  const files = [...labelFiles(spec), ...variableFiles(spec), ...mode === 'files-only' ? filesInstead(variables, spec) : []];
+  const values = mode === 'files-only' ? variables.filter((one) => referencesOf([one]).length === 0) : variables;
+  const count = files.length + referencesOf(values).length;
+  if (count > MAX_REFERENCES) {
+    throw new PurserError('ERR_WORKLOAD_INVALID', `${count} references are declared, the limit is ${MAX_REFERENCES}`,
       { hint: 'name a whole secret as one JSON file instead of each of its fields' });
   }
   refuseConflicts(files, spec.mountTargets);
-  return files;
+  return { files, variables: values };
 }
 
 /** True when the file appears in the directory mounted on /run/secrets, false when it needs a mount of its own. */
@@ -77,7 +91,7 @@ function labelFiles(spec: ContainerSpec): DeclaredFile[] {
   const options = new Map<string, Map<Option, string>>();
   const references = new Map<string, string>();
   for (const [label, value] of Object.entries(spec.labels)) {
-    if (!label.startsWith('purser.')) continue;
+    if (!label.startsWith('purser.') || label === ENVIRONMENT_LABEL) continue;
     if (!label.startsWith(FILE_LABEL)) throw unknownLabel(label);
     const { name, option } = splitFileLabel(label);
     if (option === undefined) references.set(name, value);
@@ -119,65 +133,35 @@ function splitFileLabel(label: string): { name: string; option?: Option } {
 function variableFiles(spec: ContainerSpec): DeclaredFile[] {
   const files = new Map<string, DeclaredFile>();
   for (const [variable, text] of spec.env) {
+    if (!isFileVariable(variable, text)) continue;
     const origin = `variable ${variable}`;
-    refuseTemplate(text, origin);
-    if (!isReference(text)) continue;
-    files.set(variable, variableFile(variable, text, origin, spec));
+    files.set(variable, variableFile(variable.slice(0, -'_FILE'.length), referenceOf(text, origin), origin, spec));
   }
   return [...files.values()];
 }
 
-function variableFile(variable: string, text: string, origin: string, spec: ContainerSpec): DeclaredFile {
-  if (!variable.endsWith('_FILE')) {
-    throw invalid(origin, 'a reference as the value of a variable is not supported by this version',
-      `use -e ${variable}_FILE=purser://…: it gets the path of a file with the value`);
-  }
-  const name = variable.slice(0, -'_FILE'.length);
-  requireName(name, origin);
-  return { name, text, origin, variable, reference: referenceOf(text, origin), target: `${SECRETS_DIRECTORY}/${name}`, uid: spec.uid, gid: spec.gid, mode: 0o400 };
-}
-
-/**
- * The variables of a process that starts in a running container (docker exec, HEALTHCHECK) which must be rewritten, with
- * their new values.
- * @param known the value for a variable that the container declared at its start with this reference
- * @throws ERR_WORKLOAD_INVALID, ERR_REFERENCE_SYNTAX
- */
-export function execVariables(env: readonly Variable[], known: (variable: string, reference: Reference) => string | undefined): Map<string, string> {
-  const rewritten = new Map<string, string>();
-  for (const [variable, text] of env) {
-    refuseTemplate(text, `variable ${variable}`);
-    if (!isReference(text)) continue;
-    const target = known(variable, referenceOf(text, `variable ${variable}`));
-    if (target === undefined) {
-      throw invalid(`variable ${variable}`, 'only references that the container declared at its start can be used in exec',
-        variable.endsWith('_FILE') ? `start the container with -e ${variable}=purser://…` : `start the container with -e ${variable}_FILE=purser://…`);
+/** What `files-only` makes of variables with references: NAME goes, NAME_FILE comes. */
+function filesInstead(variables: readonly DeclaredVariable[], spec: ContainerSpec): DeclaredFile[] {
+  return variables.flatMap(({ name, parts }) => {
+    const origin = `variable ${name}`;
+    const [part] = parts;
+    if (parts.every(({ kind }) => kind === 'literal')) return [];
+    if (part?.kind !== 'reference' || parts.length > 1) {
+      throw invalid(origin, 'a reference inside a longer value cannot become a file', 'put the whole text into one secret, or render a file with the label purser.template.<name>');
     }
-    rewritten.set(variable, target);
-  }
-  return rewritten;
+    if (spec.env.some(([other]) => other === `${name}_FILE`)) throw invalid(origin, `the variable ${name}_FILE, which would name its file, is taken`, `remove -e ${name}_FILE=… or -e ${name}=…`);
+    return [{ ...variableFile(name, part.reference, origin, spec), replaces: name }];
+  });
 }
 
-function refuseTemplate(text: string, origin: string): void {
-  if (isReference(text) || !isTemplate(text)) return;
-  if (located(origin, () => parseTemplate(text)).every((part) => part.kind === 'literal')) return;
-  throw invalid(origin, 'a reference inside a longer value is not supported by this version',
-    'put the whole text into one secret, or read the part from a file declared with NAME_FILE');
+function variableFile(name: string, reference: Reference, origin: string, spec: ContainerSpec): DeclaredFile {
+  requireName(name, origin);
+  return { name, text: formatReference(reference), origin, variable: `${name}_FILE`, reference, target: `${SECRETS_DIRECTORY}/${name}`, uid: spec.uid, gid: spec.gid, mode: 0o400 };
 }
 
 function referenceOf(text: string, origin: string): Reference {
   if (!isReference(text)) throw invalid(origin, 'the value is not a reference', 'write purser://<path>#<field>');
   return located(origin, () => parseReference(text));
-}
-
-/** Runs a parser and puts the label or variable in front of what it says. */
-function located<T>(origin: string, parse: () => T): T {
-  try {
-    return parse();
-  } catch (error) {
-    if (!isPurserError(error)) throw error;
-    throw new PurserError(error.code, `${origin}: ${error.message}`, error.hint === undefined ? {} : { hint: error.hint });
-  }
 }
 
 function targetOf(path: string, origin: string): string {
@@ -250,9 +234,5 @@ function canonical(path: string): string {
 function unknownLabel(label: string): PurserError {
   return LATER_LABEL.test(label)
     ? invalid(`label ${label}`, 'not supported by this version', `remove the label; files are declared with ${FILE_LABEL}<name>`)
-    : invalid(`label ${label}`, 'there is no such label', `labels are ${FILE_LABEL}<name> and, on it, .path, .uid, .gid, .mode`);
-}
-
-function invalid(origin: string, message: string, hint: string): PurserError {
-  return new PurserError('ERR_WORKLOAD_INVALID', `${origin}: ${message}`, { hint });
+    : invalid(`label ${label}`, 'there is no such label', `labels are ${FILE_LABEL}<name> with .path, .uid, .gid, .mode, and ${ENVIRONMENT_LABEL}`);
 }

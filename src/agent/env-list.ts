@@ -36,6 +36,11 @@ export class EnvList {
     this.#process.set('env', others);
   }
 
+  /** Removes a variable, however often it is there. */
+  delete(name: string): void {
+    this.#process.set('env', this.#list().filter((entry) => !entry.startsWith(`${name}=`)));
+  }
+
   #list(): string[] {
     return arrayOf(this.#process.get('env'), 'process.env').map((entry) => stringOf(entry, 'process.env'));
   }

@@ -4,15 +4,15 @@
 
 import type { Logger } from 'pino';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { messageOf } from '../lib/errors.ts';
-import { describeReference } from '../wire/reference.ts';
+import { PurserError, messageOf } from '../lib/errors.ts';
 import type { ShimRequest } from '../wire/shim-protocol.ts';
 import { ProcessFile } from './bundle.ts';
 import { readContainerFacts } from './container-facts.ts';
 import type { ContainerRecord } from './container-record.ts';
 import type { Containers } from './containers.ts';
-import { execVariables } from './declarations.ts';
 import type { ContainerEvent, DockerEngine } from './docker.ts';
+import type { Environment } from './environment.ts';
+import type { EnvironmentMarkers } from './environment-markers.ts';
 import type { Ledger, ReleaseReason } from './ledger.ts';
 import { refusal } from './prepare.ts';
 import type { Preparer, SecretTrees } from './prepare.ts';
@@ -23,9 +23,11 @@ export interface LifecycleOptions {
   readonly trees: SecretTrees & { containers(): readonly { readonly id: string }[] };
   readonly containers: Containers;
   readonly preparer: Pick<Preparer, 'prepare'>;
+  readonly environment: Pick<Environment, 'ofStart' | 'ofExec'>;
+  readonly markers: Pick<EnvironmentMarkers, 'bundleOf' | 'remove' | 'sweep'>;
   readonly swarmLive: Pick<SwarmLive, 'attach' | 'mount' | 'detach'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
-  readonly ledger: Pick<Ledger, 'granted' | 'released' | 'know'>;
+  readonly ledger: Pick<Ledger, 'granted' | 'rotated' | 'released' | 'know'>;
   readonly docker: Pick<DockerEngine, 'runningIds' | 'info'>;
   readonly log: Logger;
   /** Milliseconds after its grant in which a container may not be running yet. */
@@ -45,19 +47,27 @@ export class Lifecycle {
     this.#startGraceMs = options.startGraceMs ?? START_GRACE_MS;
   }
 
-  /** Answers the runtime. @throws the reason of a refusal */
-  async request(request: ShimRequest): Promise<void> {
-    await this.#lock.run(request.id, async () => {
+  /**
+   * Answers the runtime.
+   * @returns the variables for the new process (shim-protocol.ts), which the caller erases; undefined when it gets none
+   * @throws the reason of a refusal
+   */
+  async request(request: ShimRequest): Promise<Uint8Array | undefined> {
+    return this.#lock.run(request.id, async () => {
       switch (request.verb) {
         case 'create':
           // A run whose end nobody told.
           await this.#release(request.id, 'exited');
-          return this.#options.preparer.prepare(request.id, request.bundle);
+          await this.#options.preparer.prepare(request.id, request.bundle);
+          return undefined;
+        case 'start':
+          return this.#start(request.id);
         case 'exec':
           return this.#exec(request.id, request.process);
         case 'deleted': {
           const record = this.#options.containers.get(request.id);
-          return this.#release(request.id, record !== undefined && await hasStarted(record) ? 'exited' : 'start-failed');
+          await this.#release(request.id, record !== undefined && await hasStarted(record) ? 'exited' : 'start-failed');
+          return undefined;
         }
       }
     });
@@ -85,6 +95,8 @@ export class Lifecycle {
       if (!running.has(id) && !isStarting) await this.#lock.run(id, () => this.#release(id, 'lost'));
     }
     for (const id of running) await this.event({ action: 'start', id, time: Date.now() });
+    const known = this.#servedIds();
+    await this.#options.markers.sweep((id) => running.has(id) || known.has(id), this.#startGraceMs);
   }
 
   /** Names to the ledger what a predecessor granted, and reports what cannot be followed any more. */
@@ -100,7 +112,8 @@ export class Lifecycle {
   }
 
   async #release(id: string, reason: ReleaseReason): Promise<void> {
-    const { containers, trees, swarmLive, ledger, log } = this.#options;
+    const { containers, trees, swarmLive, ledger, log, markers } = this.#options;
+    await markers.remove(id);
     const record = containers.get(id);
     const isServed = record !== undefined || trees.containers().some((tree) => tree.id === id);
     if (!isServed) return;
@@ -111,17 +124,33 @@ export class Lifecycle {
     log.info({ container: record?.workload.name, id: id.slice(0, 12), reason }, 'container released');
   }
 
-  async #exec(id: string, path: string): Promise<void> {
+  /** The runtime asks this only for a container that has variables with references. */
+  async #start(id: string): Promise<Uint8Array> {
+    const { containers, environment, markers, ledger } = this.#options;
+    const record = containers.get(id);
+    try {
+      if (record === undefined) throw new PurserError('ERR_STATE_CORRUPT', 'the grant of this container is lost', { hint: 'start it again' });
+      const { body, versions } = await environment.ofStart(record, await markers.bundleOf(id));
+      // Rotated since create: the process starts with the newer version.
+      const moved = record.files.flatMap((file) => {
+        const version = file.kind === 'hidden' ? versions.get(file.name) : undefined;
+        return version === undefined || version === file.version ? [] : [{ ...file, version }];
+      });
+      if (moved.length > 0) {
+        const next = { ...record, files: record.files.map((file) => moved.find(({ name }) => name === file.name) ?? file) };
+        containers.put(next);
+        ledger.rotated(next, moved);
+      }
+      return body;
+    } catch (error) {
+      throw refusal(id, record?.workload.name, error);
+    }
+  }
+
+  async #exec(id: string, path: string): Promise<Uint8Array | undefined> {
     const record = this.#options.containers.get(id);
     try {
-      const file = await ProcessFile.load(path);
-      const variables = execVariables(file.env.entries(), (variable, reference) => {
-        const held = record?.files.find((one) => one.variable === variable && one.source.type === 'reference' && one.source.text === describeReference(reference));
-        return held?.kind === 'absent' ? '' : held?.target;
-      });
-      if (variables.size === 0) return;
-      for (const [name, value] of variables) file.env.set(name, value);
-      await file.save();
+      return await this.#options.environment.ofExec(record, await ProcessFile.load(path));
     } catch (error) {
       throw refusal(id, record?.workload.name, error);
     }

@@ -1,5 +1,6 @@
 // `purser agent`: gets the descriptors from the launcher, runs until SIGTERM or SIGINT, and resolves with the exit code.
 
+import { PurserError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
 import { startAgent } from './agent.ts';
 import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
@@ -15,6 +16,8 @@ export interface AgentOptions {
   /** Overrides the address of the core. */
   readonly address?: string;
   readonly logLevel?: string;
+  /** What references in variables become when no label says so: values (default) or files-only. */
+  readonly env?: string;
 }
 
 /**
@@ -22,7 +25,8 @@ export interface AgentOptions {
  * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_FUSE_*, ERR_CONFIG_INVALID
  */
 export async function runAgent(options: AgentOptions = {}): Promise<number> {
-  const { stateDir = DEFAULT_STATE_DIRECTORY, runDir = '/run/purser', dockerSocket = '/run/docker.sock', address, logLevel } = options;
+  const { stateDir = DEFAULT_STATE_DIRECTORY, runDir = '/run/purser', dockerSocket = '/run/docker.sock', address, logLevel, env = 'values' } = options;
+  if (env !== 'values' && env !== 'files-only') throw new PurserError('ERR_CONFIG_INVALID', '--env has a mode that does not exist', { hint: 'write --env values or --env files-only' });
   const log = createLog('agent', logLevel);
   const descriptors = inheritedDescriptors();
   if (descriptors === undefined) {
@@ -36,7 +40,7 @@ export async function runAgent(options: AgentOptions = {}): Promise<number> {
   });
   // Node would open a debugger port on this one, and with it the memory.
   process.on('SIGUSR1', () => undefined);
-  const agent = await startAgent({ stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address }, descriptors, log);
+  const agent = await startAgent({ stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment: env }, descriptors, log);
   log.info({ signal: await stopped }, 'agent stopping');
   await agent.stop();
   return 0;

@@ -5,21 +5,23 @@
 import { posix } from 'node:path';
 import { PurserError } from '../lib/errors.ts';
 import { describeReference } from '../wire/reference.ts';
-import type { ResolveResult } from '../wire/node-protocol.ts';
 import { hostId } from './bundle.ts';
 import type { IdMapping } from './bundle.ts';
 import type { GrantedFile } from './container-record.ts';
 import { SECRETS_DIRECTORY, isInSecretsDirectory } from './declarations.ts';
 import type { DeclaredFile } from './declarations.ts';
+import { literalOf, targetOfVariable } from './environment-variables.ts';
+import type { DeclaredVariable, VariableReference } from './environment-variables.ts';
 import type { SwarmSecretReference } from './container-facts.ts';
 import type { SecretFile } from './fuse/plan.ts';
+import type { Delivery } from './resolve-outcome.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
-
-/** A result that gives bytes or says that there are none; errors and foreign secrets are dealt with before. */
-export type Delivery = Extract<ResolveResult, { outcome: 'value' | 'default' | 'absent' }>;
 
 export interface ContainerWish {
   readonly declared: readonly { readonly file: DeclaredFile; readonly result: Delivery }[];
+  /** Variables with references or escapes; `environment` has what the references come to. */
+  readonly variables: readonly DeclaredVariable[];
+  readonly environment: readonly { readonly wanted: VariableReference; readonly result: Delivery }[];
   readonly swarm: readonly { readonly secret: SwarmSecretReference; readonly result: Delivery }[];
   /** The container's own mounts directly in /run/secrets, Docker's mounts of Swarm secrets included. */
   readonly mountsBelow: readonly { readonly destination: string; readonly isDirectory: boolean }[];
@@ -34,40 +36,60 @@ export interface Placement {
   readonly mounts: ReadonlyMap<string, string>;
   /** Docker's mounts that get another source: destination → path below the container's tree. */
   readonly swaps: ReadonlyMap<string, string>;
-  readonly variables: ReadonlyMap<string, string>;
+  /** Changes of the environment that hold no value; undefined: removed. */
+  readonly variables: ReadonlyMap<string, string | undefined>;
   readonly granted: readonly GrantedFile[];
 }
 
 /** Not possible in a declared name, so that a name says which kind it is. */
 const BOUND_MARK = '@';
+const HIDDEN_MARK = '$';
 
 /** @throws ERR_WORKLOAD_INVALID when an owner is not mapped or a mount cannot be kept */
 export function placeFiles(wish: ContainerWish): Placement {
   const files: SecretFile[] = [];
   const mounts = new Map<string, string>();
-  const variables = new Map<string, string>();
+  const variables = new Map<string, string | undefined>();
   const granted: GrantedFile[] = [];
   for (const { file, result } of wish.declared) {
     const isInDirectory = isInSecretsDirectory(file.target);
     const name = isInDirectory ? posix.basename(file.target) : BOUND_MARK + file.name;
     // An image takes an empty NAME_FILE for "not given", and a path that does not exist for an error.
     if (file.variable !== undefined) variables.set(file.variable, result.outcome === 'absent' ? '' : file.target);
+    if (file.replaces !== undefined) variables.set(file.replaces, undefined);
     granted.push({
       name, kind: result.outcome === 'absent' ? 'absent' : isInDirectory ? 'versioned' : 'bound', target: file.target,
       // Without its default, which may be a secret and only counts at the start.
       source: { type: 'reference', text: describeReference(file.reference) },
-      ...(file.variable === undefined ? {} : { variable: file.variable }), ...heldOf(result), isPinned: file.reference.version !== undefined,
+      ...(file.variable === undefined ? {} : { variable: file.variable }), ...(file.replaces === undefined ? {} : { replaces: file.replaces }), ...heldOf(result), isPinned: file.reference.version !== undefined,
     });
     if (result.outcome === 'absent') continue;
     files.push(secretFile(name, isInDirectory ? 'versioned' : 'bound', file, result, file.origin, wish));
     if (!isInDirectory) mounts.set(file.target, `bound/${name}`);
   }
+  for (const variable of wish.variables) {
+    const literal = literalOf(variable);
+    if (literal !== undefined) variables.set(variable.name, literal);
+  }
+  placeVariables(wish.environment, files, granted);
   const swaps = placeSwarm(wish, files, granted);
   if (files.some((file) => file.kind === 'versioned')) {
     mounts.set(SECRETS_DIRECTORY, 'files');
     files.push(...wish.mountsBelow.map(placeholder));
   }
   return { files, mounts, swaps, variables, granted };
+}
+
+/** Values for the environment, which are in no directory. A default is in the reference itself and needs no file. */
+function placeVariables(environment: ContainerWish['environment'], files: SecretFile[], granted: GrantedFile[]): void {
+  for (const [index, { wanted: { variable, reference }, result }] of environment.entries()) {
+    const name = `${HIDDEN_MARK}${index}`;
+    if (result.outcome === 'value') files.push({ name, kind: 'hidden', uid: 0, gid: 0, mode: 0, version: result.version, content: bytesOfValue(result.value) });
+    granted.push({
+      name, kind: result.outcome === 'value' ? 'hidden' : result.outcome, target: targetOfVariable(variable), source: { type: 'reference', text: describeReference(reference) },
+      variable, ...heldOf(result), isPinned: reference.version !== undefined,
+    });
+  }
 }
 
 /** The files of Swarm secrets, and the name of each in the container's tree. */

@@ -6,7 +6,8 @@ import { stat } from 'node:fs/promises';
 import type { Logger } from 'pino';
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
-import { dataSegmentHint, describeReference } from '../wire/reference.ts';
+import { formatReference } from '../wire/reference.ts';
+import type { Reference } from '../wire/reference.ts';
 import type { ResolveResult, Workload } from '../wire/node-protocol.ts';
 import { Bundle } from './bundle.ts';
 import type { BundleMount } from './bundle.ts';
@@ -16,13 +17,18 @@ import type { ContainerRecord } from './container-record.ts';
 import type { Containers } from './containers.ts';
 import type { CoreLink } from './core-link.ts';
 import { isInSecretsDirectory, readDeclarations } from './declarations.ts';
-import type { DeclaredFile } from './declarations.ts';
+import type { Declarations } from './declarations.ts';
 import type { DockerEngine } from './docker.ts';
+import type { EnvironmentMarkers } from './environment-markers.ts';
+import { eraseRendered, isVariableTarget, referencesOf, renderVariables } from './environment-variables.ts';
+import type { EnvironmentMode } from './environment-variables.ts';
 import type { ContainerTree } from './fuse/plan.ts';
 import type { Ledger } from './ledger.ts';
 import { placeFiles } from './placement.ts';
-import type { ContainerWish, Delivery, Placement } from './placement.ts';
+import type { ContainerWish, Placement } from './placement.ts';
+import { explainOutcome, firstOf, isDelivery } from './resolve-outcome.ts';
 import type { Rotation } from './rotation.ts';
+import { bytesOfValue } from '../lib/secret-bytes.ts';
 
 export interface SecretTrees {
   add(tree: ContainerTree): Promise<void>;
@@ -33,12 +39,15 @@ export interface PrepareOptions {
   readonly trees: SecretTrees;
   readonly core: Pick<CoreLink, 'resolve'>;
   readonly docker: Pick<DockerEngine, 'listed'>;
-  readonly containers: Pick<Containers, 'put'>;
+  readonly containers: Pick<Containers, 'put' | 'stored'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
   readonly ledger: Pick<Ledger, 'granted'>;
   readonly log: Logger;
   /** The read-only bind of the filesystem: `<run-dir>/ro`. */
   readonly mountRoot: string;
+  readonly markers: Pick<EnvironmentMarkers, 'put' | 'remove'>;
+  /** What references in variables become when no label says so. */
+  readonly environment: EnvironmentMode;
   /** True while the core is known to be away: Swarm secrets then start with Docker's own value, without waiting. */
   readonly isCoreAway: () => boolean;
 }
@@ -68,45 +77,52 @@ export class Preparer {
       const bundle = await Bundle.load(directory);
       const facts = await this.#facts(id, bundle);
       name = facts.workload.name;
-      await this.#prepare(bundle, facts);
+      await this.#prepare(bundle, directory, facts);
     } catch (error) {
       throw refusal(id, name, error);
     }
   }
 
-  async #prepare(bundle: Bundle, facts: Facts): Promise<void> {
-    const declared = readDeclarations({ labels: facts.labels, env: bundle.env.entries(), ...bundle.user, mountTargets: bundle.mounts.map(({ destination }) => destination) });
-    if (declared.length === 0 && facts.swarmSecrets.length === 0) return;
+  async #prepare(bundle: Bundle, directory: string, facts: Facts): Promise<void> {
+    const { environment } = this.#options;
+    const declared = readDeclarations({ labels: facts.labels, env: bundle.env.entries(), ...bundle.user, mountTargets: bundle.mounts.map(({ destination }) => destination), environment });
+    if (declared.files.length === 0 && declared.variables.length === 0 && facts.swarmSecrets.length === 0) return;
     const { epoch } = this.#options.rotation;
     const wish = await this.#resolve(bundle, facts, declared);
+    checkVariables(declared, wish);
     const placement = placeFiles(wish);
-    if (placement.granted.length === 0) return;
+    if (placement.granted.length === 0 && placement.variables.size === 0) return;
     const record: ContainerRecord = {
       workload: facts.workload, grantedAt: Date.now(), files: placement.granted, overMounts: [],
       ...(facts.dockerRoot === undefined ? {} : { dockerRoot: facts.dockerRoot }),
     };
-    await this.#install(bundle, facts.workload.id, placement);
+    await this.#install(bundle, directory, facts.workload.id, placement);
+    if (placement.granted.length === 0) return;
     this.#options.containers.put(record);
     this.#options.ledger.granted(record);
     this.#options.rotation.admitted(record, epoch);
+    // The start that follows needs the record, also from another agent.
+    if (hasVariables(placement)) await this.#options.containers.stored(facts.workload.id);
     this.#options.log.info({ container: facts.workload.name, id: facts.workload.id.slice(0, 12), secrets: record.files.length }, 'container prepared');
   }
 
-  async #resolve(bundle: Bundle, { workload, swarmSecrets }: Facts, declared: readonly DeclaredFile[]): Promise<ContainerWish> {
-    const answer = await this.#ask(workload, declared, swarmSecrets.map(({ secretName }) => secretName));
+  async #resolve(bundle: Bundle, { workload, swarmSecrets }: Facts, declared: Declarations): Promise<ContainerWish> {
+    const variables = referencesOf(declared.variables);
+    const references = [...declared.files.map(({ text }) => text), ...variables.map(({ reference }) => formatReference(reference))];
+    const answer = await this.#ask(workload, references, swarmSecrets.map(({ secretName }) => secretName));
     const errors: PurserError[] = [];
-    const files = declared.flatMap((file, index) => {
-      const result = answer.results[index];
-      if (isDelivery(result)) return [{ file, result }];
-      errors.push(explain(file, result));
+    const delivered = <T extends { readonly reference: Reference }>(wanted: readonly T[], offset: number) => wanted.flatMap((one, index) => {
+      const result = answer.results[offset + index];
+      if (isDelivery(result)) return [{ wanted: one, result }];
+      errors.push(explainOutcome(one.reference, result));
       return [];
     });
-    const [first] = errors;
-    if (first !== undefined) {
-      throw errors.length === 1 ? first : new PurserError(first.code, `${first.message} (and ${errors.length - 1} more)`, first.hint === undefined ? {} : { hint: first.hint });
-    }
+    const files = delivered(declared.files, 0).map(({ wanted, result }) => ({ file: wanted, result }));
+    const environment = delivered(variables, declared.files.length);
+    const first = firstOf(errors);
+    if (first !== undefined) throw first;
     return {
-      declared: files,
+      declared: files, environment, variables: declared.variables,
       swarm: swarmSecrets.flatMap((secret, index) => {
         const result = answer.swarm_secrets?.[index];
         if (result?.outcome === 'error') this.#options.log.warn({ container: workload.name, secret: secret.secretName, reason: result.message }, 'a Swarm secret cannot be followed; the task keeps the value Docker gave it');
@@ -118,11 +134,10 @@ export class Preparer {
   }
 
   /** Swarm secrets alone never hold a container up: Docker has their values already. */
-  async #ask(workload: Workload, declared: readonly DeclaredFile[], swarm: readonly string[]): Promise<{ results: readonly ResolveResult[]; swarm_secrets?: readonly ResolveResult[] | undefined }> {
-    const isOnlySwarm = declared.length === 0;
-    if (isOnlySwarm && this.#options.isCoreAway()) return { results: [] };
-    const references = declared.map(({ text }) => text);
-    const asked = this.#options.core.resolve({ workloads: [{ ...workload, references, ...(swarm.length === 0 ? {} : { swarm_secrets: [...swarm] }) }] });
+  async #ask(workload: Workload, references: readonly string[], swarm: readonly string[]): Promise<{ results: readonly ResolveResult[]; swarm_secrets?: readonly ResolveResult[] | undefined }> {
+    const isOnlySwarm = references.length === 0;
+    if (isOnlySwarm && (swarm.length === 0 || this.#options.isCoreAway())) return { results: [] };
+    const asked = this.#options.core.resolve({ workloads: [{ ...workload, references: [...references], ...(swarm.length === 0 ? {} : { swarm_secrets: [...swarm] }) }] });
     try {
       const { workloads: [answer] } = await (isOnlySwarm ? withDeadline(asked, SWARM_MS, () => new Error('the core takes too long')) : asked);
       return answer ?? { results: [] };
@@ -133,15 +148,17 @@ export class Preparer {
     }
   }
 
-  async #install(bundle: Bundle, id: string, placement: Placement): Promise<void> {
+  async #install(bundle: Bundle, directory: string, id: string, placement: Placement): Promise<void> {
     const root = `${this.#options.mountRoot}/${id}`;
-    await this.#options.trees.add({ id, cgroupPath: bundle.cgroupPath, files: placement.files });
+    if (placement.files.length > 0) await this.#options.trees.add({ id, cgroupPath: bundle.cgroupPath, files: placement.files });
     try {
       for (const [destination, place] of placement.mounts) bundle.addMount({ destination, source: `${root}/${place}`, type: 'bind', options: MOUNT_OPTIONS });
       for (const [destination, place] of placement.swaps) bundle.replaceMountSource(destination, `${root}/${place}`);
-      for (const [name, value] of placement.variables) bundle.env.set(name, value);
-      await bundle.save();
+      for (const [name, value] of placement.variables) if (value === undefined) bundle.env.delete(name); else bundle.env.set(name, value);
+      if (placement.mounts.size + placement.swaps.size + placement.variables.size > 0) await bundle.save();
+      if (hasVariables(placement)) await this.#options.markers.put(id, directory);
     } catch (error) {
+      await this.#options.markers.remove(id);
       await this.#options.trees.remove(id);
       throw error;
     } finally {
@@ -166,8 +183,18 @@ export class Preparer {
   }
 }
 
-function isDelivery(result: ResolveResult | undefined): result is Delivery {
-  return result?.outcome === 'value' || result?.outcome === 'default' || result?.outcome === 'absent';
+/** The variables are rendered once before the start, so that one that cannot be is refused here; then they are forgotten. */
+function checkVariables({ variables }: Declarations, { environment }: ContainerWish): void {
+  const contents = new Map(environment.map(({ wanted, result }) => [`${wanted.variable}\0${formatReference(wanted.reference)}`, result.outcome === 'absent' ? undefined : bytesOfValue(result.value)]));
+  try {
+    eraseRendered(renderVariables(variables, ({ variable, reference }) => contents.get(`${variable}\0${formatReference(reference)}`)));
+  } finally {
+    for (const content of contents.values()) content?.fill(0);
+  }
+}
+
+function hasVariables({ granted }: Placement): boolean {
+  return granted.some(({ target }) => isVariableTarget(target));
 }
 
 /** The container's own mounts directly in /run/secrets, which need something to be mounted on there. */
@@ -176,23 +203,6 @@ async function mountsInSecretsDirectory(mounts: readonly BundleMount[]): Promise
     if (source === undefined || !source.startsWith('/')) return { destination, isDirectory: type !== 'bind' };
     return { destination, isDirectory: await stat(source).then((found) => found.isDirectory(), () => false) };
   }));
-}
-
-function explain(file: DeclaredFile, result: ResolveResult | undefined): PurserError {
-  const shown = describeReference(file.reference);
-  const { path } = file.reference;
-  if (result?.outcome !== 'error') return new PurserError('ERR_CLIENT_PROTOCOL', `${shown}: the core gave no answer`);
-  const message = `${shown}: ${result.message}`;
-  switch (result.code) {
-    case 'ERR_RESOLVE_DENIED':
-      return new PurserError('ERR_RESOLVE_DENIED', message, { hint: `a workload role must match this container and allow read on ${path}, see purser workload list` });
-    case 'ERR_RESOLVE_NOT_FOUND':
-      return new PurserError('ERR_RESOLVE_NOT_FOUND', message, { hint: dataSegmentHint(file.reference) ?? `store it with purser kv put ${path}, or add ?optional or ?default=…` });
-    case 'ERR_RESOLVE_FIELD':
-      return new PurserError('ERR_RESOLVE_FIELD', message, { hint: `purser kv get ${path} shows the fields` });
-    default:
-      return new PurserError('ERR_RESOLVE_FAILED', message, { hint: 'see the log of the core' });
-  }
 }
 
 /** `purser: container web (3f2a91c07b1d): …`, as Docker shows it to whoever started the container. */

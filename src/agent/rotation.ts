@@ -161,10 +161,14 @@ export class Rotation {
     // Read again: the container may have ended meanwhile.
     const record = this.#options.containers.get(id);
     if (record === undefined || files.length === 0) return;
-    const byName = new Map(files.map((file) => [file.name, file]));
+    // A running process keeps its variables, and the record says what it runs with; the next process gets the new value.
+    const seen = files.filter(({ kind }) => kind !== 'hidden');
+    const byName = new Map(seen.map((file) => [file.name, file]));
     const next = { ...record, files: record.files.map((file) => byName.get(file.name) ?? file) };
-    this.#options.containers.put(next);
-    this.#options.ledger.rotated(next, files);
+    if (seen.length > 0) {
+      this.#options.containers.put(next);
+      this.#options.ledger.rotated(next, seen);
+    }
     for (const file of files) this.#options.log.info({ container: record.workload.name, path: file.path, version: file.version }, 'secret rotated');
   }
 
@@ -175,8 +179,10 @@ export class Rotation {
         // The number alone does not tell: a secret that was removed and made anew counts from 1 again.
         const content = bytesOfValue(result.value);
         // One value that cannot be served must not keep the others of the round back.
-        if (content.length <= MAX_VALUE) return [{ file: { ...file, version: result.version, path: result.path }, content }];
-        this.#options.log.error({ container: record.workload.name, path: file.path, version: result.version }, 'the new value is larger than 1 MiB; the container keeps its last value');
+        const fault = faultOf(file, content);
+        if (fault === undefined) return [{ file: { ...file, version: result.version, path: result.path }, content }];
+        content.fill(0);
+        this.#options.log.error({ container: record.workload.name, path: file.path, version: result.version }, `the new value ${fault}; the container keeps its last value`);
         return [];
       }
       const reason = result?.outcome === 'error' ? result.message : 'the secret does not exist any more';
@@ -196,6 +202,12 @@ function requestOf({ record, files }: Question): { references: string[]; swarm_s
   const references = files.flatMap(({ source }) => source.type === 'reference' ? [source.text] : []);
   const swarm = files.flatMap(({ source }) => source.type === 'swarm' ? [source.name] : []);
   return { ...record.workload, references, ...(swarm.length === 0 ? {} : { swarm_secrets: swarm }) };
+}
+
+/** Why a new value cannot take the place of the last one. */
+function faultOf(file: GrantedFile, content: Uint8Array): string | undefined {
+  if (content.length > MAX_VALUE) return 'is larger than 1 MiB';
+  return file.kind === 'hidden' && content.includes(0) ? 'has a NUL byte, which a variable cannot carry' : undefined;
 }
 
 /** Version 0 says that no version is left; the file then keeps what it has. */

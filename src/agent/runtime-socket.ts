@@ -1,5 +1,5 @@
-// The agent's end of `<run-dir>/agent.sock` (PROTOCOL.md section 2): one strict JSON line in, one line out, then the
-// connection ends. Mode 0600 in a 0711 directory. Bounded in everything: connections, line length, time to send the line,
+// The agent's end of `<run-dir>/agent.sock` (PROTOCOL.md section 2): one strict JSON line in, one line out, with
+// the variables of a process behind it where there are any, then the connection ends. Mode 0600 in a 0711 directory. Bounded in everything: connections, line length, time to send the line,
 // time to answer; whatever arrives, the agent lives on and the peer gets an answer.
 
 import { createServer } from 'node:net';
@@ -13,8 +13,8 @@ import { MAX_SHIM_LINE_BYTES, shimRequestSchema } from '../wire/shim-protocol.ts
 import type { ShimRequest } from '../wire/shim-protocol.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
 
-/** Handles one request; what it throws becomes the `error` line that Docker shows to the user. */
-export type RuntimeHandler = (request: ShimRequest) => Promise<void>;
+/** Handles one request; what it throws becomes the `error` line that Docker shows to the user, what it gives is erased when it is sent. */
+export type RuntimeHandler = (request: ShimRequest) => Promise<Uint8Array | undefined>;
 
 export interface RuntimeSocketOptions {
   readonly path: string;
@@ -77,14 +77,23 @@ export class RuntimeSocket {
 
   async #answer(socket: Socket): Promise<void> {
     let answer = 'ok';
+    let variables: Uint8Array | undefined;
     try {
       const request = parseRequest(await readLine(socket, this.#options.lineTimeoutMs));
-      await withDeadline(this.#options.handler(request), this.#options.answerTimeoutMs, tooLate);
+      const handled = this.#options.handler(request);
+      variables = await withDeadline(handled, this.#options.answerTimeoutMs, () => {
+        handled.then((nobodyWaits) => nobodyWaits?.fill(0), () => undefined);
+        return tooLate();
+      });
+      if (variables !== undefined) answer = `environment ${variables.length}`;
     } catch (error) {
       answer = `error ${oneLine(describe(error))}`;
       this.#options.log.warn({ reason: answer.slice(6) }, 'runtime request refused');
     }
-    if (!socket.destroyed) socket.end(`${answer}\n`);
+    if (socket.destroyed) return void variables?.fill(0);
+    socket.once('close', () => variables?.fill(0));
+    socket.write(`${answer}\n`);
+    socket.end(variables ?? '');
   }
 }
 

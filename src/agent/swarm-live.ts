@@ -14,7 +14,7 @@ import { cgroupPathIn, decidingHierarchy, mountRoot } from './fuse/caller.ts';
 import type { SecretFile } from './fuse/plan.ts';
 import { bindReadOnly, mountsOf, unmount } from './host-mounts.ts';
 import { placeSwarm } from './placement.ts';
-import type { Delivery } from './placement.ts';
+import type { Delivery } from './resolve-outcome.ts';
 import type { SecretTrees } from './prepare.ts';
 
 export interface SwarmLiveOptions {

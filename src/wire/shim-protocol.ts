@@ -1,6 +1,7 @@
 // The request line that purser-runtime sends to the agent (PROTOCOL.md section 2). Strict: unknown keys, wrong ids and
 // relative paths are refused, because the socket is the one way from a container start into the agent.
 
+import { Buffer } from 'node:buffer';
 import { z } from 'zod';
 
 /** Longest request line in bytes, the newline included. */
@@ -17,3 +18,27 @@ export const shimRequestSchema = z.discriminatedUnion('verb', [
 ]);
 
 export type ShimRequest = z.infer<typeof shimRequestSchema>;
+
+/** Largest answer with variables in bytes, its first line excluded. */
+export const MAX_ENVIRONMENT_ANSWER_BYTES = 262_144;
+
+const REMOVED = 0xffff_ffff;
+const HEAD_BYTES = 8;
+
+/**
+ * The body of an `environment` answer. In memory of its own: it holds values, and the caller erases it.
+ * @param variables names and values; undefined removes the variable
+ */
+export function encodeEnvironment(variables: readonly (readonly [name: string, value: Uint8Array | undefined])[]): Uint8Array {
+  const named = variables.map(([name, value]) => [Buffer.from(name), value] as const);
+  const body = Buffer.allocUnsafeSlow(named.reduce((sum, [name, value]) => sum + HEAD_BYTES + name.length + (value?.length ?? 0), 0));
+  let at = 0;
+  for (const [name, value] of named) {
+    at = body.writeUInt32LE(name.length, at);
+    at = body.writeUInt32LE(value?.length ?? REMOVED, at);
+    body.set(name, at);
+    body.set(value ?? [], at + name.length);
+    at += name.length + (value?.length ?? 0);
+  }
+  return body;
+}

@@ -1,0 +1,46 @@
+// `<run-dir>/environment/<id>` (0600 in a 0700 directory, PROTOCOL.md section 2): this container has variables with references, and
+// its bundle is there. The runtime asks the agent at `start` only when there is such a file.
+
+import { mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export class EnvironmentMarkers {
+  readonly #directory: string;
+
+  private constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  static async open(directory: string): Promise<EnvironmentMarkers> {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    return new EnvironmentMarkers(directory);
+  }
+
+  /** Not synced: after a power loss there is no container to start. */
+  async put(id: string, bundle: string): Promise<void> {
+    // A bundle path may have a line break; then the whole is no path that exists, and the start is refused.
+    await writeFile(this.#path(id), `${bundle}\n`, { mode: 0o600 });
+  }
+
+  /** The bundle of a container that is about to start. */
+  async bundleOf(id: string): Promise<string> {
+    return (await readFile(this.#path(id), 'utf8')).replace(/\n$/, '');
+  }
+
+  async remove(id: string): Promise<void> {
+    await rm(this.#path(id), { force: true });
+  }
+
+  /** Removes what a predecessor could not, older than `graceMs`. */
+  async sweep(isNeeded: (id: string) => boolean, graceMs: number): Promise<void> {
+    for (const id of await readdir(this.#directory)) {
+      if (isNeeded(id)) continue;
+      const { mtimeMs } = await stat(this.#path(id));
+      if (Date.now() - mtimeMs > graceMs) await this.remove(id);
+    }
+  }
+
+  #path(id: string): string {
+    return join(this.#directory, id);
+  }
+}
