@@ -42,7 +42,7 @@ const PACKAGES: Readonly<Record<string, { readonly where: readonly string[]; rea
   'dockerode': { where: ['agent/docker.ts'], because: 'Docker is reached through one file that never calls inspect' },
   'commander': { where: ['cli/'], because: 'only the command line parses a command line' },
   'express': { where: ['driver/', 'server/web/', 'agent/volume/'], because: 'Express is for the page and the plugin sockets, never for the hot path' },
-  'handlebars': { where: ['agent/template.ts', 'agent/template-syntax.ts'], because: 'only the parser of templates needs it; nothing else may compile text' },
+  'handlebars': { where: ['agent/template-tree.ts'], because: 'only the parser of templates needs it; nothing else may compile text' },
   'jose': { where: ['auth/', 'client/node/session.ts'], because: 'tokens are signed and verified in few places' },
   '@noble/ciphers': { where: ['crypto/'], because: 'primitives stay behind the crypto boundary' },
   '@noble/hashes': { where: ['crypto/'], because: 'primitives stay behind the crypto boundary' },

@@ -1,4 +1,4 @@
-// The reference grammar: purser://<path>[?version=N&default=TEXT&optional&encoding=base64|hex|raw][#field], alias
+// The reference grammar: purser://<path>[?version=N&default=TEXT&optional&json&encoding=base64|hex|raw][#field], alias
 // se://<path>/<field>. Strict: what could be read in two ways is refused, with the position and a right example.
 // A `default` may be a secret, and so may anything that stands where one could: errors quote the path and nothing else.
 //
@@ -26,6 +26,8 @@ export interface Reference {
   readonly default?: string;
   /** Nothing is delivered, and nothing fails, when the secret, version or field does not exist. Excludes `default`. */
   readonly isOptional: boolean;
+  /** Delivered as JSON, whatever it is: a text in quotes, a secret with one field as an object too. Excludes `encoding`. */
+  readonly isJson?: true;
   readonly encoding: Encoding;
 }
 
@@ -56,11 +58,12 @@ export function describeReference(reference: Reference): string {
   return render(reference, undefined);
 }
 
-function render({ path, field, version, isOptional, encoding }: Reference, fallback: string | undefined): string {
+function render({ path, field, version, isOptional, isJson, encoding }: Reference, fallback: string | undefined): string {
   const query = [
     ...(version === undefined ? [] : [`version=${version}`]),
     ...(fallback === undefined ? [] : [`default=${encode(fallback, /[\s%{}#&]/gu)}`]),
     ...(isOptional ? ['optional'] : []),
+    ...(isJson === true ? ['json'] : []),
     ...(encoding === 'raw' ? [] : [`encoding=${encoding}`]),
   ];
   const [mount = '', ...rest] = path.split('/');
@@ -150,6 +153,7 @@ class Parser {
       from = to + 1;
     }
     if (this.#reference.default !== undefined && this.#reference.isOptional) throw this.#error(start, 'default and optional exclude each other');
+    if (this.#reference.isJson === true && this.#reference.encoding !== 'raw') throw this.#error(start, 'json and encoding exclude each other');
   }
 
   #queryValue(key: string, at: number, value: string | undefined, valueAt: number): void {
@@ -157,6 +161,9 @@ class Parser {
     if (key === 'optional') {
       if (value !== undefined) throw this.#error(at, 'optional takes no value');
       reference.isOptional = true;
+    } else if (key === 'json') {
+      if (value !== undefined) throw this.#error(at, 'json takes no value');
+      reference.isJson = true;
     } else if (key === 'version') {
       if (!/^[1-9]\d{0,9}$/.test(value ?? '') || Number(value) > MAX_VERSION) throw this.#error(at, `version must be a number from 1 to ${MAX_VERSION}`);
       reference.version = Number(value);
@@ -167,7 +174,7 @@ class Parser {
       if (value === undefined) throw this.#error(at, 'default needs a value (default= for the empty text)');
       reference.default = this.#decode(valueAt, value);
     } else {
-      throw this.#error(at, 'unknown query key; there are version, default, optional and encoding (write & in a default as %26)');
+      throw this.#error(at, 'unknown query key; there are version, default, optional, json and encoding (write & in a default as %26)');
     }
   }
 

@@ -12,18 +12,19 @@ import type { Encoding, Reference } from './reference.ts';
  * stored order. Without a field: the value of the only field, else the whole object.
  *
  * `#a.b` takes the key "a.b" if there is one, else the key "a" and in it "b" in the same way; a whole number picks an
- * element of a list. A field that is null does not exist.
+ * element of a list. A field that is null does not exist. With `json`: compact JSON in every case, the whole object also when it
+ * has one field only.
  * @throws ERR_RESOLVE_FIELD
  */
 export function selectField(data: JsonObject, reference: Reference): Uint8Array {
-  const { field, encoding } = reference;
+  const { field, encoding, isJson } = reference;
   const name = field === undefined ? 'the secret' : `field ${JSON.stringify(field)}`;
-  const value = field === undefined ? wholeOf(data) : walk(data, field);
+  const value = field === undefined ? isJson === true ? data : wholeOf(data) : walk(data, field);
   if (value === undefined || value === null) {
     throw new PurserError('ERR_RESOLVE_FIELD', field === undefined ? 'the only field of the secret is null' : `the secret has no ${name}`,
       { hint: 'check the name behind the # of the reference' });
   }
-  if (typeof value !== 'string') {
+  if (typeof value !== 'string' || isJson === true) {
     if (encoding !== 'raw') throw mismatch(name, encoding);
     return Buffer.from(JSON.stringify(value));
   }

@@ -72,8 +72,9 @@ const reference: fc.Arbitrary<Reference> = fc.record({
   version: fc.integer({ min: 1, max: 2_147_483_647 }),
   default: text,
   isOptional: fc.boolean(),
+  isJson: fc.constant(true as const),
   encoding: fc.constantFrom('raw' as const, 'base64' as const, 'hex' as const),
-}, { requiredKeys: ['path', 'isOptional', 'encoding'] }).map((value) => ({ ...value, isOptional: value.isOptional && value.default === undefined }));
+}, { requiredKeys: ['path', 'isOptional', 'encoding'] }).map((value) => ({ ...value, isOptional: value.isOptional && value.default === undefined, ...(value.isJson === true ? { encoding: 'raw' as const } : {}) }));
 
 test('formatReference() and parseReference() are inverse', () => {
   fc.assert(fc.property(reference, (value) => {

@@ -86,3 +86,9 @@ test('selectField() gives back the bytes that were encoded', () => {
     assert.deepEqual(new Uint8Array(selectField({ a: Buffer.from(bytes).toString(encoding) }, referenceTo('a', encoding))), bytes);
   }));
 });
+
+for (const [data, field, text] of [[{ only: 'x' }, undefined, '{"only":"x"}'], [{}, undefined, '{}'], [{ a: 'x', b: 1 }, undefined, '{"a":"x","b":1}'], [{ a: 'x"' }, 'a', '"x\\""'], [{ a: 5 }, 'a', '5'], [{ a: { b: true } }, 'a.b', 'true'], [{ a: '\ud800' }, 'a', '"\\ud800"']] as const) {
+  test(`selectField() with json gives ${text}`, () => {
+    assert.equal(Buffer.from(selectField(data, { ...referenceTo(field), isJson: true })).toString(), text);
+  });
+}
