@@ -25,7 +25,8 @@ export interface Output {
 
 /** Writes to the two streams of this process. */
 export function createOutput(stdout: NodeJS.WritableStream = process.stdout, stderr: NodeJS.WritableStream = process.stderr): Output {
-  const line = (text: string): void => { stdout.write(`${text}\n`); };
+  // A pipe gets the bytes as they are; a terminal would obey them.
+  const line = (text: string): void => { stdout.write(`${'isTTY' in stdout && stdout.isTTY === true ? printable(text) : text}\n`); };
   const note = (text: string): void => { stderr.write(`${printable(text)}\n`); };
   return {
     line,
@@ -56,7 +57,7 @@ export function formatRows(format: Format, columns: readonly string[], rows: rea
   if (format === 'json') return JSON.stringify(rows, null, 2);
   const cells = rows.map((row) => columns.map((column) => String(row[column] ?? '')));
   if (format === 'csv') return [columns, ...cells].map((row) => row.map(csvCell).join(',')).join('\r\n');
-  const table = [columns.map((column) => column.replaceAll('_', ' ').toUpperCase()), ...cells.map((row) => row.map(printable))];
+  const table = [columns.map((column) => column.replaceAll('_', ' ').toUpperCase()), ...cells.map((row) => row.map(oneLine))];
   const widths = columns.map((_, index) => Math.max(...table.map((row) => row[index]?.length ?? 0)));
   return table.map((row) => row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  ').trimEnd()).join('\n');
 }
@@ -67,6 +68,12 @@ function csvCell(cell: string): string {
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+/** A table has one line a row, whatever a container called its program. */
+function oneLine(text: string): string {
+  return printable(text.replaceAll('\n', '\\n').replaceAll('\t', '\\t'));
+}
+
+/** Without what a terminal obeys: control characters, and those that turn the direction of what follows. */
 function printable(text: string): string {
-  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, '\ufffd');
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '\ufffd');
 }
