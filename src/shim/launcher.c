@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -153,6 +154,16 @@ static void place_fds(int fds[HOLDER_FDS])
 		(void)placed(dup2(fds[i], FIRST_FD + i));
 }
 
+/* The agent's memory holds values. core(5): 1 byte is too little for a file, and tells the kernel not to feed a crash handler's pipe either. */
+static void forbid_core_dumps(void)
+{
+	const struct rlimit one = { 1, 1 };
+	const struct rlimit none = { 0, 0 };
+
+	if (setrlimit(RLIMIT_CORE, &one) < 0 && setrlimit(RLIMIT_CORE, &none) < 0)
+		die(format("core dumps cannot be forbidden: %s", strerror(errno)), "run the agent as root");
+}
+
 int launcher_main(int argc, char **argv)
 {
 	struct options options = parse(argc, argv, USAGE_AGENT);
@@ -172,6 +183,7 @@ int launcher_main(int argc, char **argv)
 		if (prctl(PR_SET_PDEATHSIG, options.death_signal) < 0 || getppid() != parent)
 			die("the parent process is gone", "start the agent again");
 	}
+	forbid_core_dumps();
 	if (setenv("PURSER_AGENT_FDS", "3,4,5", 1) < 0)
 		die("out of memory", "free some memory, then try again");
 	execvp(options.command[0], options.command);

@@ -49,6 +49,10 @@ describe('purser-agent', { skip }, () => {
       + '/fs rw,nosuid,nodev,noexec,relatime\n/ro ro,nosuid,nodev,noexec,relatime\n');
   });
 
+  test('forbids core dumps of the agent, to files and to crash handlers', () => {
+    expectOutput(`ulimit -S -c 4096; $X purser-agent --run-dir $R -- sh -c 'grep "core file" /proc/$$/limits | tr -s " "'`, 'Max core file size 1 1 bytes \n');
+  });
+
   test('keeps the connection and a waiting reader through kill -9 of an agent', () => {
     // The first agent answers INIT (opcode 26) and dies; a reader of the mount waits; the second agent gets its request (GETATTR, 3), not another INIT.
     const agent = (program: string): string => `$X purser-agent --run-dir $R -- '${process.execPath}' -e '${program}'`;
