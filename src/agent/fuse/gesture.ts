@@ -8,9 +8,13 @@ import { createInterface } from 'node:readline';
 
 const IDLE_MS = 300_000;
 
-/** Plain JavaScript for `node -e`, so that it needs no file: one gesture per line on stdin, one line with an errno name or nothing as answer. */
+/**
+ * Plain JavaScript for `node -e`, so that it needs no file: one gesture per line on stdin, one line with an errno name or nothing as answer. Without the
+ * handler SIGUSR1 would open a debugger port, through which any user could run code as root.
+ */
 const PROGRAM = `
 const fs = require('node:fs');
+process.on('SIGUSR1', () => undefined);
 const touch = (path) => { const fd = fs.openSync(path, 'r+'); try { fs.writeSync(fd, '\\n'); } finally { fs.closeSync(fd); } };
 const gestures = { rename: fs.renameSync, touch, stat: fs.statSync };
 const input = Buffer.alloc(65536);
