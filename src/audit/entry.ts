@@ -151,13 +151,26 @@ export class EntryRenderer {
     return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, names.includes(name) ? this.#hashed(value) : value]));
   }
 
-  /** @param isSecret below the member that holds a secret's content, where a number may be a password too */
-  #hashed(value: JsonValue, isSecret = false): JsonValue {
-    if (typeof value === 'string') return value === '' ? this.#hashes.hashCached('') : this.#hashes.hash(value);
-    if (typeof value === 'number' && isSecret) return this.#hashes.hash(String(value));
+  /**
+   * @param isSecret below the member that holds a secret's content, where a number may be a password too
+   * @param seen hashes of this list: its items resemble each other, a hundred containers with the same labels for one
+   */
+  #hashed(value: JsonValue, isSecret = false, seen?: Map<string, string>): JsonValue {
+    if (typeof value === 'string') return value === '' ? this.#hashes.hashCached('') : this.#hash(value, seen);
+    if (typeof value === 'number' && isSecret) return this.#hash(String(value), seen);
     if (typeof value !== 'object' || value === null) return value;
-    if (Array.isArray(value)) return (value as readonly JsonValue[]).map((item) => this.#hashed(item, isSecret));
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.#hashed(item, isSecret || name === SECRET_CONTENT)]));
+    if (Array.isArray(value)) {
+      const inList = seen ?? new Map<string, string>();
+      return (value as readonly JsonValue[]).map((item) => this.#hashed(item, isSecret, inList));
+    }
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.#hashed(item, isSecret || name === SECRET_CONTENT, seen)]));
+  }
+
+  #hash(value: string, seen: Map<string, string> | undefined): string {
+    if (seen === undefined) return this.#hashes.hash(value);
+    let hash = seen.get(value);
+    if (hash === undefined) seen.set(value, hash = this.#hashes.hash(value));
+    return hash;
   }
 }
 
