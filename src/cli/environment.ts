@@ -5,8 +5,6 @@ import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
-import { z } from 'zod';
-
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError } from '../lib/errors.ts';
 
@@ -17,7 +15,7 @@ export interface Connection {
   readonly token: string | undefined;
 }
 
-const profileSchema = z.strictObject({ address: z.string().min(1), certificate_authority: z.string().optional() });
+interface Profile { readonly address: string; readonly certificate_authority?: string }
 
 const DEFAULT_ADDRESS = 'https://127.0.0.1:8200';
 
@@ -63,15 +61,23 @@ function readCertificate(path: string): string {
   }
 }
 
-function readProfile(): z.infer<typeof profileSchema> | undefined {
+function readProfile(): Profile | undefined {
   const path = join(profileDirectory(), 'profile.json');
   const text = readPrivate(path);
   if (text === undefined) return undefined;
   try {
-    return profileSchema.parse(JSON.parse(text));
+    return checkedProfile(JSON.parse(text));
   } catch (cause) {
     throw new PurserError('ERR_STATE_CORRUPT', `${path} is damaged`, { cause, hint: 'log in again: purser login' });
   }
+}
+
+/** By hand: every command reads it, and a schema library takes longer to load than the command to run. */
+function checkedProfile(value: unknown): Profile {
+  const { address, certificate_authority: authority, ...rest } = value as Record<string, unknown>;
+  const isProfile = typeof address === 'string' && address !== '' && (authority === undefined || typeof authority === 'string') && Object.keys(rest).length === 0;
+  if (!isProfile) throw new TypeError('the profile has other fields than it should');
+  return authority === undefined ? { address } : { address, certificate_authority: authority };
 }
 
 function readPrivate(path: string): string | undefined {

@@ -1,13 +1,12 @@
 // The HTTP client of the core, for agent, driver and command line. Guarantees: TLS with the CA given, or loopback; every
 // call ends (deadline, bounded answer); only calls that may be repeated are repeated; no error text holds a token or a value.
 
-import { WATCH_SILENCE_SECONDS, type WatchFrame } from '../wire/node-protocol.ts';
+import type { WatchFrame } from '../wire/node-protocol.ts';
 import { PurserError } from '../lib/errors.ts';
 import type { JsonObject } from '../lib/json.ts';
 import { CoreResponseError, parseBody, protocolError, readEnvelope, type Envelope } from './response.ts';
 import { withRetries } from './retry.ts';
 import { Transport } from './transport.ts';
-import { readFrames } from './watch.ts';
 
 export interface CoreClientOptions {
   /** `https://host:port`, or `http://` on loopback. */
@@ -141,14 +140,15 @@ export class CoreClient {
    */
   async *watch(options: WatchOptions = {}): AsyncGenerator<WatchFrame, void, undefined> {
     const token = this.#token();
-    const silenceMs = options.silenceMs ?? WATCH_SILENCE_SECONDS * 1000;
+    // Only agents watch; the command line starts without the frames and their schemas.
+    const { readFrames } = await import('./watch.ts');
     const response = await this.#transport.open({
       method: 'GET', path: encodePath('node/watch', { stream: options.stream, after: options.after }),
       headers: headersFor('GET', token), timeoutMs: this.#timeoutMs, signal: options.signal,
     });
     try {
       if (response.statusCode !== 200) readEnvelope(await this.#transport.read(response), token);
-      yield* readFrames(response, silenceMs);
+      yield* readFrames(response, options.silenceMs);
     } catch (error) {
       throw this.#transport.explain(error, options.signal);
     } finally {

@@ -3,7 +3,7 @@
 
 import type { IncomingMessage } from 'node:http';
 
-import { MAX_FRAME_BYTES, watchFrameSchema, type WatchFrame } from '../wire/node-protocol.ts';
+import { MAX_FRAME_BYTES, WATCH_SILENCE_SECONDS, watchFrameSchema, type WatchFrame } from '../wire/node-protocol.ts';
 import { protocolError } from './response.ts';
 
 const NEWLINE = 0x0a;
@@ -13,7 +13,7 @@ const NEWLINE = 0x0a;
  * @param silenceMs longest time without a byte before the stream counts as dead
  * @throws ERR_CLIENT_PROTOCOL for a frame that is too long, not JSON or not known; otherwise whatever broke the line
  */
-export async function* readFrames(response: IncomingMessage, silenceMs: number): AsyncGenerator<WatchFrame, void, undefined> {
+export async function* readFrames(response: IncomingMessage, silenceMs = WATCH_SILENCE_SECONDS * 1000): AsyncGenerator<WatchFrame, void, undefined> {
   for await (const line of readLines(response, silenceMs)) {
     if (line.length > 0) yield parseFrame(line);
   }
