@@ -11,6 +11,20 @@ const dist = join(root, 'dist');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 mkdirSync(dist, { recursive: true });
 
+// A module's source is read, kept and compiled by every process (and by the agent's thread once more), so what Purser never
+// calls stays out: dockerode's ways to other machines and image builds, body-parser's double-byte charsets (JSON is UTF-8),
+// and zod's messages in languages other than English.
+const LEFT_OUT = /^(?:ssh2|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|tar-fs|@balena\/dockerignore)$/;
+const leaveOut = {
+  name: 'leave-out',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: LEFT_OUT }, ({ path }) => ({ path, namespace: 'left-out' }));
+    onResolve({ filter: /^\.\/tables\/.*\.json$/ }, ({ path, importer }) => (/iconv-lite\/encodings\//.test(importer) ? { path, namespace: 'left-out' } : undefined));
+    onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'module.exports = {};' }));
+    onLoad({ filter: /zod\/v4\/locales\/index\.js$/ }, () => ({ contents: 'export { default as en } from "./en.js";', resolveDir: join(root, 'node_modules/zod/v4/locales') }));
+  },
+};
+
 await build({
   absWorkingDir: root,
   entryPoints: ['src/main.ts'],
@@ -22,7 +36,12 @@ await build({
   banner: { js: '#!/usr/bin/env node' },
   // esbuild leaves import.meta empty in CommonJS; sources that need their own path use __filename through this define.
   define: { PURSER_VERSION: JSON.stringify(version) },
-  external: ['lmdb', 'cpu-features', '*.node'],
+  external: ['lmdb', '*.node'],
+  plugins: [leaveOut],
+  // Not the names: they are what a stack trace in a log is read by.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  lineLimit: 160,
   legalComments: 'none',
   logLevel: 'warning',
 });
