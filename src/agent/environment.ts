@@ -58,7 +58,8 @@ export class Environment {
    */
   async ofStart(record: ContainerRecord, directory: string): Promise<StartEnvironment> {
     const granted = new Set(record.files.filter(({ target }) => isVariableTarget(target)).map(({ variable }) => variable));
-    const variables = readVariables((await Bundle.load(directory)).env.entries()).filter(({ name }) => granted.has(name));
+    // Others have lost their escape at create and would be read again as what they escaped.
+    const variables = readVariables((await Bundle.load(directory)).env.entries().filter(([name]) => granted.has(name)));
     const held = await this.#options.trees.values(record.workload.id);
     try {
       const versions = new Map(held.map(({ name, version }) => [name, version]));

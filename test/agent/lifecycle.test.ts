@@ -2,18 +2,22 @@
 // filesystem are hand-written stand-ins that remember what they were told.
 
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { Containers } from '../../src/agent/containers.ts';
 import type { ContainerTree } from '../../src/agent/fuse/plan.ts';
+import { Environment } from '../../src/agent/environment.ts';
+import { EnvironmentMarkers } from '../../src/agent/environment-markers.ts';
+import type { EnvironmentMode } from '../../src/agent/environment-variables.ts';
 import { Ledger } from '../../src/agent/ledger.ts';
 import type { NewUsageEntry } from '../../src/agent/ledger-spool.ts';
 import { Lifecycle } from '../../src/agent/lifecycle.ts';
 import { Preparer } from '../../src/agent/prepare.ts';
 import { PurserError } from '../../src/lib/errors.ts';
-import type { ResolveRequest, ResolveResult } from '../../src/wire/node-protocol.ts';
+import type { IdentityRequest, IdentityResult, ResolveRequest, ResolveResult } from '../../src/wire/node-protocol.ts';
+import { decodeEnvironment } from './decode-environment.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
 
 const ID = 'ab'.repeat(32);
@@ -26,9 +30,10 @@ interface World {
   env?: string[];
   mounts?: object[];
   secrets?: readonly object[];
+  mode?: EnvironmentMode;
 }
 
-async function world({ labels = {}, env = [], mounts = [], secrets = [] }: World = {}) {
+async function world({ labels = {}, env = [], mounts = [], secrets = [], mode = 'values' }: World = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'purser-lifecycle-'));
   const dockerRoot = join(directory, 'docker');
   const own = join(dockerRoot, 'containers', ID);
@@ -49,10 +54,16 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [] }: World
     containers: () => [...trees.served.keys()].map((id) => ({ id })),
     async add(tree: ContainerTree) { trees.served.set(tree.id, { ...tree, files: tree.files.map((file) => ({ ...file, content: new Uint8Array(file.content) })) }); },
     async remove(id: string) { trees.served.delete(id); },
+    async values(id: string) {
+      return (trees.served.get(id)?.files ?? []).filter(({ kind }) => kind === 'hidden').map(({ name, version, content }) => ({ name, version, content: new Uint8Array(content) }));
+    },
   };
   const core = {
     asked: [] as ResolveRequest[], isDown: false,
     result: { outcome: 'value', value: Buffer.from('canary').toString('base64'), path: 'secret/db/prod', field: 'password', version: 3 } as ResolveResult,
+    identityResult: { outcome: 'value', token: 'h.p.s', expire_time: new Date().toISOString(), ttl: 600 } as IdentityResult,
+    identities: [] as IdentityRequest[],
+    async identity(request: IdentityRequest) { core.identities.push(request); return request.workloads.map(() => core.identityResult); },
     async resolve(request: ResolveRequest) {
       core.asked.push(request);
       if (core.isDown) throw new PurserError('ERR_CLIENT_UNREACHABLE', 'the core at https://core cannot be reached: connection refused');
@@ -61,11 +72,14 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [] }: World
   };
   const entries: NewUsageEntry[] = [];
   const ledger = new Ledger((entry) => { entries.push(entry); }, log);
-  const rotation = { epoch: 0, admitted: () => undefined };
+  const rotation = { epoch: 0, admitted: () => undefined, settled: async () => undefined };
+  const markers = await EnvironmentMarkers.open(join(directory, 'environment'));
+  const isCoreAway = (): boolean => core.isDown;
   const docker = { running: [] as string[], listed: async () => undefined, runningIds: async () => docker.running, info: async () => ({ dockerRoot, swarmNodeId: undefined }) };
-  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot: '/run/purser/ro', isCoreAway: () => core.isDown });
+  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot: '/run/purser/ro', isCoreAway, markers, environment: mode, identities: { wake: () => undefined } });
+  const environment = new Environment({ trees, core, rotation, log, isCoreAway });
   const swarmLive = { attach: async () => undefined, mount: async () => undefined, detach: async () => undefined };
-  const lifecycle = new Lifecycle({ trees, containers, preparer, swarmLive, rotation, ledger, docker, log, startGraceMs: 1000 });
+  const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, swarmLive, rotation, ledger, docker, log, startGraceMs: 1000 });
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => containers.flush());
   const config = () => JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { process: { env: string[] }; mounts: { destination: string; source: string; options: string[] }[] };
   return { directory, bundle, config, state, writeRecord, trees, core, entries, docker, lifecycle, containers, text, create: () => lifecycle.request({ v: 1, verb: 'create', id: ID, bundle }) };
@@ -227,9 +241,99 @@ test('exec rewrites declared variables in place and refuses others', async () =>
   assert.equal(await exec(['A=b']), JSON.stringify({ args: ['sh'], env: ['A=b'] }));
 });
 
+test('create keeps references in the bundle, marks the container, and start gives the values', async () => {
+  const { create, lifecycle, config, directory, bundle, trees, core, entries, containers } = await world({ env: [`PW=${REF}`, `URL=db://\${${REF}}@x`, 'ESC=$${purser://x}'] });
+  await create();
+  assert.deepEqual(config().process.env, ['PATH=/bin', `PW=${REF}`, `URL=db://\${${REF}}@x`, 'ESC=${purser://x}']);
+  assert.equal(config().mounts.length, 1, 'no file, no mount');
+  const marker = join(directory, 'environment', ID);
+  assert.equal(readFileSync(marker, 'utf8'), `${bundle}\n`);
+  assert.deepEqual([statSync(marker).mode & 0o777, statSync(join(marker, '..')).mode & 0o777], [0o600, 0o700]);
+  assert.equal(core.asked.length, 1, 'one question for everything');
+  assert.deepEqual(trees.served.get(ID)?.files.map(({ name, kind }) => [name, kind]), [['$0', 'hidden'], ['$1', 'hidden']]);
+  const grant = entries[0] as { secrets?: { target: string; version: number }[] };
+  assert.deepEqual(grant.secrets?.map(({ target, version }) => [target, version]), [['env:PW', 3], ['env:URL', 3]]);
+  const started = await lifecycle.request({ v: 1, verb: 'start', id: ID });
+  assert.deepEqual(decodeEnvironment(started!), { PW: 'canary', URL: 'db://canary@x' });
+  assert.equal(statSync(join(directory, 'state', `${ID}.json`)).isFile(), true, 'on disk before the answer');
+  await lifecycle.request({ v: 1, verb: 'deleted', id: ID });
+  assert.throws(() => statSync(marker), { code: 'ENOENT' });
+  assert.equal(containers.get(ID), undefined);
+});
+
+test('start takes the version that came since create, and the ledger hears of it', async () => {
+  const { create, lifecycle, trees, entries, containers } = await world({ env: [`PW=${REF}`] });
+  await create();
+  const tree = trees.served.get(ID)!;
+  trees.served.set(ID, { ...tree, files: tree.files.map((file) => ({ ...file, version: 4, content: Buffer.from('newer') })) });
+  assert.deepEqual(decodeEnvironment((await lifecycle.request({ v: 1, verb: 'start', id: ID }))!), { PW: 'newer' });
+  assert.deepEqual(entries.slice(1).map((entry) => [entry.type, (entry as { target?: string }).target, (entry as { version?: number }).version]), [['rotated', 'env:PW', 4]]);
+  assert.equal(containers.get(ID)?.files[0]?.version, 4);
+});
+
+test('start without a grant is refused', async () => {
+  const { lifecycle } = await world({});
+  await assert.rejects(lifecycle.request({ v: 1, verb: 'start', id: ID }), /^PurserError: purser: container abababababab: the grant of this container is lost/);
+});
+
+test('create refuses a value with a NUL byte and more than fits, before anything is there', async () => {
+  for (const [content, says] of [['a\0b', /variable PW: the value has a NUL byte/], ['x'.repeat(100_000), /come to 100004 bytes, the limit is 98304/]] as const) {
+    const { create, core, trees, entries, directory } = await world({ env: [`PW=${REF}`] });
+    core.result = { outcome: 'value', value: Buffer.from(content).toString('base64'), path: 'secret/db/prod', version: 1 };
+    await assert.rejects(create(), says);
+    assert.deepEqual([trees.served.size, entries.length], [0, 0]);
+    assert.throws(() => statSync(join(directory, 'environment', ID)), { code: 'ENOENT' });
+  }
+});
+
+test('create makes files of variables for files-only, and exec follows', async () => {
+  const { create, lifecycle, config, directory, trees } = await world({ mode: 'files-only', env: [`PW=${REF}`] });
+  await create();
+  assert.deepEqual(config().process.env, ['PATH=/bin', 'PW_FILE=/run/secrets/PW']);
+  assert.deepEqual(trees.served.get(ID)?.files.map(({ name, kind }) => [name, kind]), [['PW', 'versioned']]);
+  assert.throws(() => statSync(join(directory, 'environment', ID)), { code: 'ENOENT' });
+  const process = join(directory, 'process.json');
+  writeFileSync(process, JSON.stringify({ args: ['sh'], env: [`PW=${REF}`] }));
+  assert.equal(await lifecycle.request({ v: 1, verb: 'exec', id: ID, process }), undefined);
+  assert.deepEqual((JSON.parse(readFileSync(process, 'utf8')) as { env: string[] }).env, ['PW_FILE=/run/secrets/PW']);
+});
+
+test('reconcile removes marks of containers that are gone', async () => {
+  const { lifecycle, directory, docker } = await world({});
+  const mark = (id: string, ageMs: number): string => {
+    const path = join(directory, 'environment', id);
+    writeFileSync(path, '/b\n');
+    utimesSync(path, new Date(), new Date(Date.now() - ageMs));
+    return path;
+  };
+  const [old, young, running] = [mark('1'.repeat(64), 5000), mark('2'.repeat(64), 0), mark('3'.repeat(64), 5000)];
+  docker.running = ['3'.repeat(64)];
+  await lifecycle.reconcile();
+  assert.deepEqual([old, young, running].map((path) => existsSync(path)), [false, true, true]);
+});
+
 test('no value reaches the log, the record or the bundle', async () => {
-  const { create, text, containers, directory, bundle } = await world({ ...DB, labels: { 'purser.file.db': 'purser://secret/db/prod?default=hunter2#password' } });
+  const { create, text, containers, directory, bundle } = await world({ ...DB, labels: { 'purser.file.db': 'purser://secret/db/prod?default=hunter2#password' }, env: ['PW=purser://secret/db/prod?default=hunter3#password'] });
   await create();
   await containers.flush();
-  for (const place of [text(), readFileSync(join(directory, 'state', `${ID}.json`), 'utf8'), readFileSync(join(bundle, 'config.json'), 'utf8')]) assert.doesNotMatch(place, /canary|Y2FuYXJ5|hunter2/);
+  // The bundle holds the reference of the variable as it was written, its default too.
+  for (const place of [text(), readFileSync(join(directory, 'state', `${ID}.json`), 'utf8'), readFileSync(join(bundle, 'config.json'), 'utf8').replace('hunter3', '')]) assert.doesNotMatch(place, /canary|Y2FuYXJ5|hunter/);
+});
+
+test('create gives a container its identity, alone and beside secrets, and refuses it with the reason', async () => {
+  const alone = await world({ labels: { 'purser.identity': 'https://api, vault' } });
+  await alone.create();
+  assert.deepEqual(alone.core.identities[0]?.workloads[0], { id: ID, name: 'web', image: 'busybox', image_digest: `sha256:${'1'.repeat(64)}`, labels: { team: 'a' }, audiences: ['https://api', 'vault'] });
+  assert.equal(alone.core.asked.length, 0, 'no references, no resolve');
+  assert.deepEqual(alone.trees.served.get(ID)?.files.map(({ name, uid, mode, content }) => [name, uid, mode, Buffer.from(content).toString()]), [['identity.jwt', 1000, 0o400, 'h.p.s']]);
+  const [held] = alone.containers.get(ID)?.files ?? [];
+  assert.ok(held?.source.type === 'identity' && Math.abs(held.source.refreshAt - Date.now() - 400_000) < 5000, 'due at two thirds');
+  assert.equal(alone.entries[0]?.type === 'granted' && alone.entries[0].secrets[0]?.path, 'node/identity');
+  const beside = await world({ labels: { 'purser.identity': 'a', ...DB.labels } });
+  await beside.create();
+  assert.deepEqual(beside.trees.served.get(ID)?.files.map(({ name }) => name), ['db', 'identity.jwt']);
+  const denied = await world({ labels: { 'purser.identity': 'a', ...DB.labels } });
+  denied.core.identityResult = { outcome: 'error', code: 'ERR_RESOLVE_DENIED', message: 'no workload role lets this container identify itself to a' };
+  await assert.rejects(denied.create(), { message: /container web .*label purser\.identity: no workload role lets this container identify itself to a$/ });
+  assert.equal(denied.trees.served.size, 0);
 });

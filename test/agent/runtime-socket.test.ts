@@ -11,6 +11,7 @@ import fc from 'fast-check';
 import { RuntimeSocket, oneLine, parseRequest } from '../../src/agent/runtime-socket.ts';
 import type { RuntimeSocketOptions } from '../../src/agent/runtime-socket.ts';
 import { PurserError, isPurserError } from '../../src/lib/errors.ts';
+import { encodeEnvironment } from '../../src/wire/shim-protocol.ts';
 import type { ShimRequest } from '../../src/wire/shim-protocol.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
 
@@ -24,18 +25,18 @@ async function listen(options: Partial<RuntimeSocketOptions> = {}) {
   const path = join(directory, 'run', 'agent.sock');
   const requests: ShimRequest[] = [];
   const { log, text } = recordedLog();
-  const socket = await RuntimeSocket.listen({ path, log, handler: async (request) => { requests.push(request); }, ...options });
+  const socket = await RuntimeSocket.listen({ path, log, handler: async (request) => { requests.push(request); return undefined; }, ...options });
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => socket.close());
   return { path, requests, socket, logged: text };
 }
 
-function ask(path: string, act: (socket: Socket) => void): Promise<string> {
+function ask(path: string, act: (socket: Socket) => void, encoding: BufferEncoding = 'utf8'): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     const socket = connect(path);
     socket.on('data', (chunk) => chunks.push(chunk));
     socket.on('error', reject);
-    socket.on('close', () => resolve(Buffer.concat(chunks).toString()));
+    socket.on('close', () => resolve(Buffer.concat(chunks).toString(encoding)));
     socket.on('connect', () => act(socket));
   });
 }
@@ -62,6 +63,18 @@ test('RuntimeSocket tells the reason in one line of at most 4 KiB, with the hint
   const answer = await ask(long, (socket) => socket.write(`${CREATE}\n`));
   assert.ok(Buffer.byteLength(answer) <= 4096);
   assert.match(answer, /^error ü+…\n$/);
+});
+
+test('RuntimeSocket sends the variables of a process behind their length, and erases them', async () => {
+  const variables = encodeEnvironment([['A', Buffer.from('canary')], ['GONE', undefined], ['EMPTY', new Uint8Array(0)]]);
+  const { path, logged } = await listen({ handler: async () => variables });
+  const answer = await ask(path, (socket) => socket.write(`${JSON.stringify({ v: 1, verb: 'start', id: ID })}\n`), 'latin1');
+  const u32 = (number: number): string => Buffer.from(Uint32Array.of(number).buffer).toString('latin1');
+  const body = `${u32(1)}${u32(6)}Acanary${u32(4)}${u32(0xffff_ffff)}GONE${u32(5)}${u32(0)}EMPTY`;
+  assert.equal(answer, `environment ${body.length}\n${body}`);
+  await new Promise((resolve) => { setTimeout(resolve, 20); });
+  assert.ok(variables.every((byte) => byte === 0));
+  assert.doesNotMatch(logged(), /canary/);
 });
 
 test('RuntimeSocket says nothing of an error that is not Purser\'s', async () => {
@@ -109,7 +122,7 @@ test('RuntimeSocket lives on when peers vanish before, during and after the line
 
 test('RuntimeSocket closes only after the requests under way are answered', async () => {
   let finish = () => {};
-  const { path, socket } = await listen({ handler: () => new Promise<void>((resolve) => { finish = resolve; }) });
+  const { path, socket } = await listen({ handler: () => new Promise((resolve) => { finish = () => resolve(undefined); }) });
   const answer = ask(path, (peer) => peer.write(`${CREATE}\n`));
   await new Promise((resolve) => { setTimeout(resolve, 30); });
   const closed = socket.close();
