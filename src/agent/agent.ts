@@ -14,6 +14,7 @@ import { EnvironmentMarkers } from './environment-markers.ts';
 import type { EnvironmentMode } from './environment-variables.ts';
 import { SecretFilesystem } from './fuse/filesystem.ts';
 import { lockStateDirectory, requireIdentity } from '../client/node/identity.ts';
+import { IdentityRefresh } from './identity-refresh.ts';
 import type { InheritedDescriptors } from './launcher.ts';
 import { Ledger } from './ledger.ts';
 import { LedgerSender } from './ledger-sender.ts';
@@ -71,8 +72,9 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const markers = await EnvironmentMarkers.open(join(runDirectory, 'environment'));
   const isCoreAway = (): boolean => !watch.isConnected;
   const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
+  const identities = new IdentityRefresh({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
   const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
-  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, environment: settings.environment });
+  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, identities, environment: settings.environment });
   const environment = new Environment({ trees, core, rotation, log, isCoreAway });
   const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, swarmLive, rotation, ledger, docker, log });
   const reconcile = () => {
@@ -88,12 +90,13 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
     });
   sender.start();
   watch.start();
+  identities.wake();
   docker.follow({ onConnected: reconcile, onEvent: (event) => { void lifecycle.event(event); } });
   log.info({ node: identity.name, core: session.address, served: trees.containers().length }, 'agent ready');
   return {
     async stop() {
       await withDeadline(socket.close(), CLOSE_MS, () => new Error('requests are still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the runtime socket was closed early'));
-      await Promise.all([docker.stop(), watch.stop(), rotation.stop()]);
+      await Promise.all([docker.stop(), watch.stop(), rotation.stop(), identities.stop()]);
       // Before the sender, so that the last reads are in the spool.
       await trees.detach();
       await sender.stop();

@@ -20,6 +20,8 @@ const fileSchema = z.strictObject({
   source: z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('reference'), text: z.string().max(4096) }),
     z.strictObject({ type: z.literal('swarm'), name: z.string().max(256) }),
+    // A token that says who the container is; to be replaced at `refreshAt`, in milliseconds since the epoch.
+    z.strictObject({ type: z.literal('identity'), audiences: z.array(z.string()), refreshAt: z.number().int() }),
   ]),
   /** The variable that names the file, when it was declared by one. */
   variable: z.string().optional(),

@@ -5,8 +5,8 @@ import { withDeadline } from '../lib/deadline.ts';
 import { PurserError } from '../lib/errors.ts';
 import { CoreResponseError, protocolError } from '../client/response.ts';
 import type { WatchOptions } from '../client/core-client.ts';
-import { resolveResponseSchema } from '../wire/node-protocol.ts';
-import type { ResolveRequest, ResolveResponse, UsageBatch, WatchFrame } from '../wire/node-protocol.ts';
+import { identityResponseSchema, resolveResponseSchema } from '../wire/node-protocol.ts';
+import type { IdentityRequest, IdentityResult, ResolveRequest, ResolveResponse, UsageBatch, WatchFrame } from '../wire/node-protocol.ts';
 import type { NodeSession } from '../client/node/session.ts';
 
 /** Milliseconds for one resolve, its login and its repetitions included; the shim waits 30 s in all. */
@@ -16,6 +16,8 @@ const RESOLVE_ATTEMPT_MS = 5000;
 export interface CoreLink {
   /** Results in the order asked. @throws ERR_CLIENT_*, ERR_NODE_* */
   resolve(request: ResolveRequest): Promise<ResolveResponse>;
+  /** Tokens that say who a container is, in the order asked. @throws ERR_CLIENT_*, ERR_NODE_* */
+  identity(request: IdentityRequest): Promise<readonly IdentityResult[]>;
   /** Hands a batch of the ledger over; gives the number up to which the core has it. */
   usage(batch: UsageBatch): Promise<number>;
   /** Frames until the stream ends. */
@@ -30,12 +32,23 @@ export class SessionCoreLink implements CoreLink {
   }
 
   async resolve(request: ResolveRequest): Promise<ResolveResponse> {
-    const data = await withDeadline(
-      this.#session.call((client) => client.write('node/resolve', request, { timeoutMs: RESOLVE_ATTEMPT_MS, isRepeatable: true })), RESOLVE_MS,
-      () => new PurserError('ERR_CLIENT_UNREACHABLE', `the core at ${this.#session.address} cannot be reached: no answer within ${RESOLVE_MS / 1000} s`, { hint: 'check that purser server runs there' }));
-    const parsed = resolveResponseSchema.safeParse(data);
-    if (!parsed.success || !answers(parsed.data, request)) throw protocolError('an answer that does not fit the question');
+    const parsed = resolveResponseSchema.safeParse(await this.#ask('node/resolve', request));
+    if (!parsed.success || !answers(parsed.data, request)) throw misfit();
     return parsed.data;
+  }
+
+  async identity(request: IdentityRequest): Promise<readonly IdentityResult[]> {
+    const parsed = identityResponseSchema.safeParse(await this.#ask('node/identity', request));
+    const given = parsed.data?.workloads ?? [];
+    if (given.length !== request.workloads.length || request.workloads.some(({ id }, index) => given[index]?.id !== id)) throw misfit();
+    return given.map(({ result }) => result);
+  }
+
+  /** What may be asked twice. */
+  #ask(path: string, request: object): Promise<object> {
+    return withDeadline(
+      this.#session.call((client) => client.write(path, request, { timeoutMs: RESOLVE_ATTEMPT_MS, isRepeatable: true })), RESOLVE_MS,
+      () => new PurserError('ERR_CLIENT_UNREACHABLE', `the core at ${this.#session.address} cannot be reached: no answer within ${RESOLVE_MS / 1000} s`, { hint: 'check that purser server runs there' }));
   }
 
   async usage(batch: UsageBatch): Promise<number> {
@@ -54,6 +67,10 @@ export class SessionCoreLink implements CoreLink {
       throw error;
     }
   }
+}
+
+function misfit(): PurserError {
+  return protocolError('an answer that does not fit the question');
 }
 
 function answers(response: ResolveResponse, request: ResolveRequest): boolean {

@@ -10,6 +10,12 @@ import type { Reference } from '../wire/reference.ts';
 import { invalidDeclaration as invalid, located } from './declaration-error.ts';
 import { ENVIRONMENT_LABEL, environmentMode, isFileVariable, readVariables, referencesOf } from './environment-variables.ts';
 import type { DeclaredVariable, EnvironmentMode, Variable } from './environment-variables.ts';
+import { IDENTITY_LABEL, readIdentity } from './identity-declaration.ts';
+import type { DeclaredIdentity } from './identity-declaration.ts';
+import { JITTER_LABEL, ON_ROTATE_LABEL, readOnRotate } from './on-rotate.ts';
+import type { OnRotate } from './on-rotate.ts';
+import { parseTemplateText } from './template.ts';
+import type { Template } from './template.ts';
 
 /** Where Docker, and therefore every image, expects secret files. */
 export const SECRETS_DIRECTORY = '/run/secrets';
@@ -30,8 +36,13 @@ export interface ContainerSpec {
 
 export interface Declarations {
   readonly files: readonly DeclaredFile[];
+  readonly templates: readonly DeclaredTemplate[];
   /** Variables that get values, or lose an escape. */
   readonly variables: readonly DeclaredVariable[];
+  /** The token that says who the container is. */
+  readonly identity: DeclaredIdentity | undefined;
+  /** What is done after files changed in place. */
+  readonly onRotate: OnRotate | undefined;
 }
 
 export interface DeclaredFile {
@@ -52,12 +63,21 @@ export interface DeclaredFile {
   readonly replaces?: string;
 }
 
+/** A file that is rendered from several secrets. */
+export interface DeclaredTemplate extends Pick<DeclaredFile, 'name' | 'target' | 'uid' | 'gid' | 'mode' | 'origin'> {
+  /** The text as it stands in the label, or where it is in the core. */
+  readonly source: { readonly text: string; readonly template: Template } | { readonly reference: Reference };
+}
+
 const FILE_LABEL = 'purser.file.';
+const TEMPLATE_LABEL = 'purser.template.';
+/** Labels that stand alone. */
+const SINGLE_LABELS: readonly string[] = [ENVIRONMENT_LABEL, IDENTITY_LABEL, ON_ROTATE_LABEL, JITTER_LABEL];
 const OPTIONS = ['path', 'uid', 'gid', 'mode'] as const;
 type Option = (typeof OPTIONS)[number];
 
 /** Labels of later versions: known, so the message can say that they are not misspelt. */
-const LATER_LABEL = /^purser\.(?:template\..+|on-rotate|env\..+|identity)$/;
+const LATER_LABEL = /^purser\.env\..+$/;
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 /** Kernel filesystems: a secret there would shadow the container's own view of the machine. */
 const FORBIDDEN_TREES = ['/proc', '/sys', '/dev'];
@@ -73,13 +93,15 @@ export function readDeclarations(spec: ContainerSpec): Declarations {
   const variables = readVariables(spec.env);
   const files = [...labelFiles(spec), ...variableFiles(spec), ...mode === 'files-only' ? filesInstead(variables, spec) : []];
   const values = mode === 'files-only' ? variables.filter((one) => referencesOf([one]).length === 0) : variables;
-  const count = files.length + referencesOf(values).length;
+  const templates = templateFiles(spec);
+  const count = files.length + referencesOf(values).length + templates.reduce((sum, { source }) => sum + ('reference' in source ? 1 : source.template.secrets.length), 0);
   if (count > MAX_REFERENCES) {
     throw new PurserError('ERR_WORKLOAD_INVALID', `${count} references are declared, the limit is ${MAX_REFERENCES}`,
       { hint: 'name a whole secret as one JSON file instead of each of its fields' });
   }
-  refuseConflicts(files, spec.mountTargets);
-  return { files, variables: values };
+  const identity = readIdentity(spec.labels, SECRETS_DIRECTORY, spec);
+  refuseConflicts([...files, ...templates, ...identity === undefined ? [] : [identity]], spec.mountTargets);
+  return { files, templates, variables: values, identity, onRotate: readOnRotate(spec.labels) };
 }
 
 /** True when the file appears in the directory mounted on /run/secrets, false when it needs a mount of its own. */
@@ -88,32 +110,42 @@ export function isInSecretsDirectory(target: string): boolean {
 }
 
 function labelFiles(spec: ContainerSpec): DeclaredFile[] {
+  for (const label of Object.keys(spec.labels)) {
+    if (label.startsWith('purser.') && ![FILE_LABEL, TEMPLATE_LABEL].some((prefix) => label.startsWith(prefix)) && !SINGLE_LABELS.includes(label)) throw unknownLabel(label);
+  }
+  return labelled(FILE_LABEL, spec).map(({ text, ...file }) => ({ ...file, text, reference: referenceOf(text, file.origin) }));
+}
+
+function templateFiles(spec: ContainerSpec): DeclaredTemplate[] {
+  return labelled(TEMPLATE_LABEL, spec).map(({ text, ...file }) => ({
+    ...file, source: isReference(text) ? { reference: referenceOf(text, file.origin) } : { text, template: parseTemplateText(text, file.origin) },
+  }));
+}
+
+/** The labels `<prefix><name>` with their options. */
+function labelled(prefix: string, spec: ContainerSpec): (Omit<DeclaredTemplate, 'source'> & { readonly text: string })[] {
   const options = new Map<string, Map<Option, string>>();
-  const references = new Map<string, string>();
+  const texts = new Map<string, string>();
   for (const [label, value] of Object.entries(spec.labels)) {
-    if (!label.startsWith('purser.') || label === ENVIRONMENT_LABEL) continue;
-    if (!label.startsWith(FILE_LABEL)) throw unknownLabel(label);
-    const { name, option } = splitFileLabel(label);
-    if (option === undefined) references.set(name, value);
+    if (!label.startsWith(prefix)) continue;
+    const { name, option } = splitFileLabel(label, prefix);
+    if (option === undefined) texts.set(name, value);
     else options.set(name, (options.get(name) ?? new Map<Option, string>()).set(option, value));
   }
   for (const [name, given] of options) {
-    if (!references.has(name)) {
+    if (!texts.has(name)) {
       const option = [...given.keys()][0] ?? '';
-      throw invalid(`label ${FILE_LABEL}${name}.${option}`, `there is no label ${FILE_LABEL}${name}`, `add -l ${FILE_LABEL}${name}=purser://…`);
+      throw invalid(`label ${prefix}${name}.${option}`, `there is no label ${prefix}${name}`, `add -l ${prefix}${name}=${prefix === FILE_LABEL ? 'purser://…' : '…'}`);
     }
   }
-  return [...references].map(([name, text]) => labelFile(name, text, options.get(name) ?? new Map<Option, string>(), spec));
+  return [...texts].map(([name, text]) => ({ ...labelFile(name, `label ${prefix}${name}`, options.get(name) ?? new Map<Option, string>(), spec), text }));
 }
 
-function labelFile(name: string, text: string, options: ReadonlyMap<Option, string>, spec: ContainerSpec): DeclaredFile {
-  const label = FILE_LABEL + name;
-  const origin = `label ${label}`;
+function labelFile(name: string, origin: string, options: ReadonlyMap<Option, string>, spec: ContainerSpec): Omit<DeclaredTemplate, 'source'> {
   const path = options.get('path');
   const mode = options.get('mode');
   return {
-    name, text, origin,
-    reference: referenceOf(text, origin),
+    name, origin,
     target: path === undefined ? `${SECRETS_DIRECTORY}/${name}` : targetOf(path, `${origin}.path`),
     uid: numericId(options.get('uid'), spec.uid, `${origin}.uid`),
     gid: numericId(options.get('gid'), spec.gid, `${origin}.gid`),
@@ -122,8 +154,8 @@ function labelFile(name: string, text: string, options: ReadonlyMap<Option, stri
 }
 
 /** A trailing `.path`, `.uid`, `.gid` or `.mode` is always an option, so a file cannot be called `tls.mode`. */
-function splitFileLabel(label: string): { name: string; option?: Option } {
-  const rest = label.slice(FILE_LABEL.length);
+function splitFileLabel(label: string, prefix: string): { name: string; option?: Option } {
+  const rest = label.slice(prefix.length);
   const option = OPTIONS.find((one) => rest.endsWith(`.${one}`));
   const name = option === undefined ? rest : rest.slice(0, -option.length - 1);
   requireName(name, `label ${label}`);
@@ -194,8 +226,11 @@ function requireName(name: string, origin: string): void {
   }
 }
 
-function refuseConflicts(files: readonly DeclaredFile[], mountTargets: readonly string[]): void {
-  const taken = new Map<string, DeclaredFile>();
+/** A file at a place in the container. */
+type Targeted = Pick<DeclaredFile, 'target' | 'origin'>;
+
+function refuseConflicts(files: readonly Targeted[], mountTargets: readonly string[]): void {
+  const taken = new Map<string, Targeted>();
   const mounts = new Set(mountTargets.map(canonical));
   const needsDirectory = files.find((file) => isInSecretsDirectory(file.target));
   for (const file of files) {
@@ -213,7 +248,7 @@ function refuseConflicts(files: readonly DeclaredFile[], mountTargets: readonly 
 }
 
 /** The directory on /run/secrets is read-only, so runc cannot create mount points deeper than the placeholders in it. */
-function refuseSecretsMounts(file: DeclaredFile, mounts: ReadonlySet<string>): void {
+function refuseSecretsMounts(file: Targeted, mounts: ReadonlySet<string>): void {
   for (const mount of mounts) {
     if (!isAtOrBelow(mount, SECRETS_DIRECTORY) || isInSecretsDirectory(mount)) continue;
     throw invalid(file.origin, `the container has a mount of its own at ${mount}`,
@@ -234,5 +269,5 @@ function canonical(path: string): string {
 function unknownLabel(label: string): PurserError {
   return LATER_LABEL.test(label)
     ? invalid(`label ${label}`, 'not supported by this version', `remove the label; files are declared with ${FILE_LABEL}<name>`)
-    : invalid(`label ${label}`, 'there is no such label', `labels are ${FILE_LABEL}<name> with .path, .uid, .gid, .mode, and ${ENVIRONMENT_LABEL}`);
+    : invalid(`label ${label}`, 'there is no such label', `labels are ${FILE_LABEL}<name> and ${TEMPLATE_LABEL}<name> with .path, .uid, .gid, .mode, ${SINGLE_LABELS.slice(0, -1).join(', ')} and ${JITTER_LABEL}`);
 }

@@ -14,6 +14,9 @@ import { literalOf, targetOfVariable } from './environment-variables.ts';
 import type { DeclaredVariable, VariableReference } from './environment-variables.ts';
 import type { SwarmSecretReference } from './container-facts.ts';
 import type { SecretFile } from './fuse/plan.ts';
+import { IDENTITY_FILE, IDENTITY_PATH } from './identity-declaration.ts';
+import type { DeclaredIdentity } from './identity-declaration.ts';
+import { refreshAt } from './identity-refresh.ts';
 import type { Delivery } from './resolve-outcome.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
 
@@ -23,6 +26,8 @@ export interface ContainerWish {
   readonly variables: readonly DeclaredVariable[];
   readonly environment: readonly { readonly wanted: VariableReference; readonly result: Delivery }[];
   readonly swarm: readonly { readonly secret: SwarmSecretReference; readonly result: Delivery }[];
+  /** The token that says who the container is, and its life in seconds. */
+  readonly identity?: { readonly declared: DeclaredIdentity; readonly token: string; readonly ttl: number } | undefined;
   /** The container's own mounts directly in /run/secrets, Docker's mounts of Swarm secrets included. */
   readonly mountsBelow: readonly { readonly destination: string; readonly isDirectory: boolean }[];
   readonly uidMappings: readonly IdMapping[];
@@ -44,6 +49,8 @@ export interface Placement {
 /** Not possible in a declared name, so that a name says which kind it is. */
 const BOUND_MARK = '@';
 const HIDDEN_MARK = '$';
+/** As long as the ledger takes a field. */
+const MAX_FIELD = 1024;
 
 /** @throws ERR_WORKLOAD_INVALID when an owner is not mapped or a mount cannot be kept */
 export function placeFiles(wish: ContainerWish): Placement {
@@ -71,6 +78,7 @@ export function placeFiles(wish: ContainerWish): Placement {
     const literal = literalOf(variable);
     if (literal !== undefined) variables.set(variable.name, literal);
   }
+  placeIdentity(wish, files, granted);
   placeVariables(wish.environment, files, granted);
   const swaps = placeSwarm(wish, files, granted);
   if (files.some((file) => file.kind === 'versioned')) {
@@ -90,6 +98,17 @@ function placeVariables(environment: ContainerWish['environment'], files: Secret
       variable, ...heldOf(result), isPinned: reference.version !== undefined,
     });
   }
+}
+
+function placeIdentity({ identity, ...wish }: ContainerWish, files: SecretFile[], granted: GrantedFile[]): void {
+  if (identity === undefined) return;
+  const { declared, token, ttl } = identity;
+  const result = { outcome: 'value', value: Buffer.from(token, 'latin1').toString('base64'), path: IDENTITY_PATH, field: declared.audiences.join(','), version: 1 } as const;
+  files.push(secretFile(IDENTITY_FILE, 'versioned', declared, result, declared.origin, wish));
+  granted.push({
+    name: IDENTITY_FILE, kind: 'versioned', target: declared.target, source: { type: 'identity', audiences: [...declared.audiences], refreshAt: refreshAt(ttl) },
+    ...heldOf(result), field: result.field.slice(0, MAX_FIELD), isPinned: false,
+  });
 }
 
 /** The files of Swarm secrets, and the name of each in the container's tree. */

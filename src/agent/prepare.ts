@@ -23,6 +23,8 @@ import type { EnvironmentMarkers } from './environment-markers.ts';
 import { eraseRendered, isVariableTarget, referencesOf, renderVariables } from './environment-variables.ts';
 import type { EnvironmentMode } from './environment-variables.ts';
 import type { ContainerTree } from './fuse/plan.ts';
+import type { DeclaredIdentity } from './identity-declaration.ts';
+import type { IdentityRefresh } from './identity-refresh.ts';
 import type { Ledger } from './ledger.ts';
 import { placeFiles } from './placement.ts';
 import type { ContainerWish, Placement } from './placement.ts';
@@ -37,11 +39,12 @@ export interface SecretTrees {
 
 export interface PrepareOptions {
   readonly trees: SecretTrees;
-  readonly core: Pick<CoreLink, 'resolve'>;
+  readonly core: Pick<CoreLink, 'resolve' | 'identity'>;
   readonly docker: Pick<DockerEngine, 'listed'>;
   readonly containers: Pick<Containers, 'put' | 'stored'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
   readonly ledger: Pick<Ledger, 'granted'>;
+  readonly identities: Pick<IdentityRefresh, 'wake'>;
   readonly log: Logger;
   /** The read-only bind of the filesystem: `<run-dir>/ro`. */
   readonly mountRoot: string;
@@ -86,7 +89,7 @@ export class Preparer {
   async #prepare(bundle: Bundle, directory: string, facts: Facts): Promise<void> {
     const { environment } = this.#options;
     const declared = readDeclarations({ labels: facts.labels, env: bundle.env.entries(), ...bundle.user, mountTargets: bundle.mounts.map(({ destination }) => destination), environment });
-    if (declared.files.length === 0 && declared.variables.length === 0 && facts.swarmSecrets.length === 0) return;
+    if (declared.files.length === 0 && declared.variables.length === 0 && declared.identity === undefined && facts.swarmSecrets.length === 0) return;
     const { epoch } = this.#options.rotation;
     const wish = await this.#resolve(bundle, facts, declared);
     checkVariables(declared, wish);
@@ -101,6 +104,7 @@ export class Preparer {
     this.#options.containers.put(record);
     this.#options.ledger.granted(record);
     this.#options.rotation.admitted(record, epoch);
+    this.#options.identities.wake();
     // The start that follows needs the record, also from another agent.
     if (hasVariables(placement)) await this.#options.containers.stored(facts.workload.id);
     this.#options.log.info({ container: facts.workload.name, id: facts.workload.id.slice(0, 12), secrets: record.files.length }, 'container prepared');
@@ -109,7 +113,10 @@ export class Preparer {
   async #resolve(bundle: Bundle, { workload, swarmSecrets }: Facts, declared: Declarations): Promise<ContainerWish> {
     const variables = referencesOf(declared.variables);
     const references = [...declared.files.map(({ text }) => text), ...variables.map(({ reference }) => formatReference(reference))];
-    const answer = await this.#ask(workload, references, swarmSecrets.map(({ secretName }) => secretName));
+    const [answer, identity] = await Promise.all([
+      this.#ask(workload, references, swarmSecrets.map(({ secretName }) => secretName)),
+      declared.identity && this.#askIdentity(workload, declared.identity),
+    ]);
     const errors: PurserError[] = [];
     const delivered = <T extends { readonly reference: Reference }>(wanted: readonly T[], offset: number) => wanted.flatMap((one, index) => {
       const result = answer.results[offset + index];
@@ -122,7 +129,7 @@ export class Preparer {
     const first = firstOf(errors);
     if (first !== undefined) throw first;
     return {
-      declared: files, environment, variables: declared.variables,
+      declared: files, environment, variables: declared.variables, identity,
       swarm: swarmSecrets.flatMap((secret, index) => {
         const result = answer.swarm_secrets?.[index];
         if (result?.outcome === 'error') this.#options.log.warn({ container: workload.name, secret: secret.secretName, reason: result.message }, 'a Swarm secret cannot be followed; the task keeps the value Docker gave it');
@@ -146,6 +153,13 @@ export class Preparer {
       this.#options.log.warn({ container: workload.name, err: messageOf(error) }, 'the Swarm secrets of a task cannot be followed yet; it starts with the values Docker gave it');
       return { results: [] };
     }
+  }
+
+  async #askIdentity(workload: Workload, declared: DeclaredIdentity): Promise<ContainerWish['identity']> {
+    const [result] = await this.#options.core.identity({ workloads: [{ ...workload, audiences: [...declared.audiences] }] });
+    if (result?.outcome === 'value') return { declared, token: result.token, ttl: result.ttl };
+    throw new PurserError('ERR_RESOLVE_DENIED', `${declared.origin}: ${result?.message ?? 'the core gave no answer'}`,
+      { hint: 'a workload role that matches this container must allow it: purser workload write … --identity-audience' });
   }
 
   async #install(bundle: Bundle, directory: string, id: string, placement: Placement): Promise<void> {
