@@ -300,3 +300,24 @@ test('WatchFollower resumes where it was, resyncs when it must, and survives eve
   assert.deepEqual(calls, [{ stream: undefined, after: undefined }, { stream: undefined, after: undefined }, { stream: 's1', after: 4 }, { stream: 's1', after: 5 }]);
   assert.match(JSON.stringify(lines()), /this node was revoked/);
 });
+
+test('changed() moves the value for later processes, and the record keeps what the main process has', async () => {
+  const { containers, core, rotation, replaced, rotated } = await setup();
+  containers.put(record(1, [file({ name: '$0', kind: 'hidden', target: 'env:PW', variable: 'PW' }), file()]));
+  containers.put(record(2, [file({ name: '$0', kind: 'default', target: 'env:PW', variable: 'PW', version: 0 })]));
+  core.versions.set(PATH, 2);
+  rotation.changed(PATH, 2);
+  await rotation.settled();
+  assert.deepEqual(replaced.flat().map(({ containerId, name, version }) => [containerId, name, version]), [[id(1), '$0', 2], [id(1), 'pw', 2]]);
+  assert.deepEqual(containers.get(id(1))?.files.map(({ version }) => version), [1, 2]);
+  assert.deepEqual(rotated, ['c1 /run/secrets/pw 2']);
+});
+
+test('changed() keeps the last value of a variable when the new one has a NUL byte', async () => {
+  const { containers, rotation, replaced, lines } = await setup({ answer: (_reference, version) => ({ outcome: 'value', value: Buffer.from('a\0b').toString('base64'), path: PATH, version: version + 1 }) });
+  containers.put(record(1, [file({ name: '$0', kind: 'hidden', target: 'env:PW', variable: 'PW' })]));
+  rotation.changed(PATH, 2);
+  await rotation.settled();
+  assert.deepEqual(replaced, []);
+  assert.match(JSON.stringify(lines()), /NUL byte, which a variable cannot carry; the container keeps its last value/);
+});

@@ -287,6 +287,37 @@ describe('handle()', () => {
   });
 });
 
+describe('hidden files', () => {
+  const hidden = (content: string, version: number) => ({ name: '$0', kind: 'hidden' as const, content: Buffer.from(content), version, uid: 0, gid: 0, mode: 0 });
+  const values = (server: FuseServer): unknown => server.execute({ op: 'values', id: ID }, Date.now()).values?.map(({ name, version, content }) => [name, version, Buffer.from(content).toString()]);
+
+  test('no request of the kernel leads to a hidden file, only `values` does', () => {
+    const server = new FuseServer([memoryFile(), memoryFile()], callers);
+    server.execute({ op: 'add', tree: { id: ID, cgroupPath: `/docker/${ID}`, files: [hidden('one', 1)] } }, Date.now());
+    assert.deepEqual(values(server), [['$0', 1, 'one']]);
+    const mounted = Object.assign(new Mounted(), { server });
+    for (const [folder, tid] of [['files', MEMBER], ['bound', MEMBER], ['files', AGENT], ['bound', AGENT]] as const) {
+      assert.equal(mounted.lookup(mounted.directory(folder), '$0', tid), -ERRNO.ENOENT);
+      assert.doesNotMatch(mounted.call(OP.READDIR, mounted.directory(folder), tid, Buffer.from([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0, ...new Array<number>(16).fill(0)])).body.toString('latin1'), /\$0/);
+    }
+    assert.deepEqual(server.execute({ op: 'values', id: 'd'.repeat(64) }, Date.now()).values, []);
+  });
+
+  test('a hidden file rotates without a gesture and is there for a successor', () => {
+    const files = [memoryFile(), memoryFile()] as const;
+    const server = new FuseServer(files, callers);
+    server.execute({ op: 'add', tree: { id: ID, cgroupPath: `/docker/${ID}`, files: [hidden('one', 1)] } }, Date.now());
+    const { raises, notifications } = server.execute({ op: 'replace', updates: [{ containerId: ID, files: [{ name: '$0', version: 2, content: Buffer.from('two') }] }] }, Date.now());
+    assert.deepEqual(raises.map(({ name, isHidden }) => [name, isHidden]), [['$0', true]]);
+    assert.deepEqual(notifications, []);
+    const successor = new FuseServer(files, callers);
+    assert.deepEqual(values(successor), [['$0', 2, 'two']]);
+    successor.execute({ op: 'remove', id: ID }, Date.now());
+    assert.deepEqual(values(successor), []);
+    assert.deepEqual(values(new FuseServer(files, callers)), []);
+  });
+});
+
 describe('negotiate()', () => {
   const init = (major: number, minor: number, flags = 0, flags2 = 0): Buffer => {
     const body = Buffer.alloc(64);
