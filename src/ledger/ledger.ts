@@ -7,6 +7,7 @@ import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { UsageBatch, UsageEntry } from '../wire/node-protocol.ts';
 import { Draft, type LedgerNode } from './draft.ts';
+import { HistoryBudget, type BudgetLimits } from './history-budget.ts';
 import { keys, spoolSchema } from './record.ts';
 
 /** A clock may run ahead by this much before its time is not believed. */
@@ -24,20 +25,24 @@ export interface LedgerOptions {
   readonly now: () => number;
   /** Told after the commit that a container was granted something (true) or gave up everything it held (false). */
   readonly onHolding: (nodeId: string, containerId: string, isHolding: boolean) => void;
+  /** How much history one node may write in a day; tests lower it. */
+  readonly budget?: BudgetLimits;
 }
 
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #lock = new KeyedLock();
+  readonly #budget: HistoryBudget;
 
   constructor(options: LedgerOptions) {
     this.#options = options;
+    this.#budget = new HistoryBudget(options.budget);
   }
 
   /**
    * Takes the entries of a batch that are new, or as many of them as one transaction should touch.
    * @returns the last sequence number of the spool that is stored; the sender goes on behind it
-   * @throws ERR_NODE_LEDGER when entries before the batch are missing; ERR_REQUEST_INVALID, ERR_REQUEST_TOO_LARGE
+   * @throws ERR_NODE_LEDGER when entries before the batch are missing; ERR_REQUEST_INVALID, ERR_REQUEST_TOO_LARGE, ERR_REQUEST_BUSY
    */
   async append(node: LedgerNode, batch: UsageBatch): Promise<number> {
     const [first, last] = [batch.entries[0]?.seq ?? 0, batch.entries.at(-1)?.seq ?? 0];
@@ -63,7 +68,7 @@ export class Ledger {
       const record = encodeRecord({ format: 1, node: node.id, node_name: node.name, ...flags, ...(clock === undefined ? {} : { clock }), entry });
       bytes += record.length;
       if (bytes > MAX_HISTORY_BYTES) throw new PurserError('ERR_REQUEST_TOO_LARGE', `the batch is larger than ${MAX_BATCH_BYTES} bytes`);
-      draft.put(keys.history(at, node.id, spool, entry.seq), record);
+      if (this.#budget.take(node.id, entry.type, record.length, now())) draft.put(keys.history(at, node.id, spool, entry.seq), record);
       acknowledged = entry.seq;
     }
     draft.put(keys.spool(node.id, spool), encodeRecord({ format: 1, acknowledged, time: now() }));

@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import type { JsonObject } from '../../src/core/logical.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
 import { LedgerQuery } from '../../src/ledger/query.ts';
+import type { UsageBatch } from '../../src/wire/node-protocol.ts';
 import type { NewEntry } from './entries.ts';
 import { batch, container, granted, opened, refused, released, rotated, SPOOL } from './entries.ts';
 import { MemoryView } from '../fakes/memory-view.ts';
@@ -248,4 +249,27 @@ test('append() takes a batch in parts when it touches very much, and loses nothi
   assert.ok(rounds > 1 && rounds < 10, `${rounds} rounds`);
   assert.equal((await ask({ secret: 'secret/7' })).length, 0);
   assert.equal((await ask({ secret: 'secret/7', released: 'true' })).length, 16);
+});
+
+test('append() leaves opens out of a history that grows too fast, and goes on counting them', async () => {
+  ledger = new Ledger({ view, now: () => now, onHolding: () => undefined, budget: { opensBytes: 10_000, totalBytes: 100_000 } });
+  await add(granted('a', ['secret/a']));
+  for (let round = 0; round < 10; round++) await add(...Array.from({ length: 20 }, (_, pid) => opened('a', 'secret/a', 1, { pid })));
+  const entries = async () => (await view.list('history/2026-03-01/')).length;
+  const kept = await entries();
+  assert.ok(kept > 10 && kept < 40, String(kept));
+  assert.equal((await ask({ container: 'name-a' }))[0]?.opens, 200);
+  await add(granted('b', ['secret/b']), refused('b', 1), released('b'));
+  assert.equal(await entries(), kept + 2, 'grants and releases are recorded all the same');
+  now += 24 * 3600_000;
+  await add(opened('a', 'secret/a'));
+  assert.equal((await view.list('history/2026-03-02/')).length, 1, 'the next day begins anew');
+});
+
+test('append() refuses a node that writes without end, and nothing of the batch is stored', async () => {
+  ledger = new Ledger({ view, now: () => now, onHolding: () => undefined, budget: { opensBytes: 10_000, totalBytes: 20_000 } });
+  const flood = (): UsageBatch => batch(1, Array.from({ length: 100 }, (_, index) => granted('a', [`secret/${String(index)}`])), new Date(now));
+  await assert.rejects(ledger.append(ONE, flood()), { code: 'ERR_REQUEST_BUSY' });
+  assert.deepEqual(await ask({ container: 'name-a' }), []);
+  assert.equal(await ledger.append(TWO, batch(1, [granted('a', ['secret/a'])], new Date(now))), 1, 'another node is not hindered');
 });
