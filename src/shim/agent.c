@@ -1,6 +1,6 @@
 /*
- * The conversation with the agent (src/wire/PROTOCOL.md): one JSON line up, one plain line down, `ok` or `error <text>`.
- * References and reasons pass here, values never.
+ * The conversation with the agent (src/wire/PROTOCOL.md): one JSON line up, one plain line down: `ok`, `error <text>` or `environment <n>`, and
+ * only behind the last n bytes of values, which go straight into secret memory.
  */
 
 #define _GNU_SOURCE
@@ -15,6 +15,7 @@
 #include "channel.h"
 #include "file.h"
 #include "report.h"
+#include "secret.h"
 
 #define AGENT_SOCKET PURSER_RUN_DIR "/agent.sock"
 #define HOLDER_SOCKET PURSER_RUN_DIR "/holder.sock"
@@ -24,6 +25,7 @@
 /* A restarted agent listens again after one start of Node. */
 #define RESTART_MS 3000
 #define ANSWER_MAX 4096
+#define ENVIRONMENT "environment "
 
 char *json_quote(const char *text)
 {
@@ -98,6 +100,11 @@ static enum answer failed_by(char *reason, size_t size, int error)
 	}
 }
 
+static enum answer not_understood(char *reason, size_t size)
+{
+	return failed(reason, size, "the purser agent sent an answer that is not understood (do purser and purser-runtime have the same version?)");
+}
+
 static enum answer understand(const char *line, char *reason, size_t size)
 {
 	if (strcmp(line, "ok") == 0)
@@ -110,7 +117,34 @@ static enum answer understand(const char *line, char *reason, size_t size)
 				*c = ' ';
 		return ANSWER_REFUSED;
 	}
-	return failed(reason, size, "the purser agent sent an answer that is not understood (do purser and purser-runtime have the same version?)");
+	return not_understood(reason, size);
+}
+
+/* The n of `environment <n>`: plain decimal, in bounds. */
+static bool payload_size(const char *line, size_t *payload)
+{
+	const char *digits = line + strlen(ENVIRONMENT);
+
+	if (strncmp(line, ENVIRONMENT, strlen(ENVIRONMENT)) != 0 || strlen(digits) < 1 || strlen(digits) > 6
+	    || strspn(digits, "0123456789") != strlen(digits))
+		return false;
+	*payload = (size_t)atol(digits);
+	return *payload <= ENVIRONMENT_MAX;
+}
+
+static enum answer receive_environment(int fd, size_t payload, struct environment *environment, long deadline, char *reason, size_t size)
+{
+	enum answer result = ANSWER_ENVIRONMENT;
+
+	secret_protect_process();
+	environment_init(environment, payload);
+	if (channel_read(fd, environment->payload, payload, deadline) < 0)
+		result = failed_by(reason, size, errno);
+	else if (!environment_parse(environment))
+		result = not_understood(reason, size);
+	if (result != ANSWER_ENVIRONMENT)
+		environment_free(environment);
+	return result;
 }
 
 static bool is_absent(int error)
@@ -135,11 +169,12 @@ static int connect_to_agent(bool patient, long deadline)
 	return fd;
 }
 
-enum answer agent_ask(const struct question *question, bool patient, char *reason, size_t size)
+enum answer agent_ask(const struct question *question, bool patient, struct environment *environment, char *reason, size_t size)
 {
 	long deadline = channel_now() + (patient ? PATIENT_MS : IMPATIENT_MS);
 	char answer[ANSWER_MAX], *line;
 	enum answer result;
+	size_t payload;
 	int fd = connect_to_agent(patient, deadline);
 
 	if (fd < 0)
@@ -147,6 +182,8 @@ enum answer agent_ask(const struct question *question, bool patient, char *reaso
 	line = question_line(question);
 	if (channel_send(fd, line, strlen(line), deadline) < 0 || channel_read_line(fd, answer, sizeof(answer), deadline) < 0)
 		result = failed_by(reason, size, errno);
+	else if (environment && payload_size(answer, &payload))
+		result = receive_environment(fd, payload, environment, deadline, reason, size);
 	else
 		result = understand(answer, reason, size);
 	free(line);

@@ -55,6 +55,7 @@ static bool flag_in(const struct flag *flag, const char *const *names)
 static enum verb verb_of(const char *word)
 {
 	return strcmp(word, "create") == 0 ? VERB_CREATE
+		: strcmp(word, "start") == 0 ? VERB_START
 		: strcmp(word, "exec") == 0 ? VERB_EXEC
 		: strcmp(word, "delete") == 0 ? VERB_DELETE : VERB_OTHER;
 }
@@ -78,7 +79,9 @@ static int parse_globals(int argc, char **argv, struct invocation *call)
 			return argc;
 		if (!flag.value && i + 1 < argc && takes_next(&flag, argv[i + 1]))
 			flag.value = argv[++i];
-		if (flag_is(&flag, "log"))
+		if (flag_is(&flag, "root"))
+			call->root = flag.value;
+		else if (flag_is(&flag, "log"))
 			call->log = flag.value;
 		else if (flag_is(&flag, "log-format"))
 			call->log_json = flag.value && strcmp(flag.value, "json") == 0;
@@ -94,7 +97,7 @@ static void note_option(const struct flag *flag, struct invocation *call)
 		call->process = flag->value;
 }
 
-/* `create` and `delete` allow options after the id (urfave reorders them); after `exec ID` the container's command begins. */
+/* `create`, `start` and `delete` allow options after the id (urfave reorders them); after `exec ID` the container's command begins. */
 static void parse_verb(int argc, char **argv, int i, struct invocation *call)
 {
 	const char *const *values = call->verb == VERB_CREATE ? CREATE_VALUES : call->verb == VERB_EXEC ? EXEC_VALUES : NO_VALUES;

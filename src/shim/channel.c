@@ -107,35 +107,61 @@ int channel_send(int fd, const char *text, size_t len, long deadline)
 	return 0;
 }
 
+/* One recv() of at least one byte. Returns its count, or -1 with errno. */
+static ssize_t receive(int fd, char *bytes, size_t size, int flags, long deadline)
+{
+	for (;;) {
+		ssize_t n;
+		if (await(fd, POLLIN, deadline) < 0)
+			return -1;
+		n = recv(fd, bytes, size, flags | MSG_DONTWAIT);
+		if (n > 0)
+			return n;
+		if (n == 0)
+			errno = ECONNRESET;
+		if (n == 0 || (errno != EINTR && errno != EAGAIN))
+			return -1;
+	}
+}
+
 ssize_t channel_read_line(int fd, char *line, size_t size, long deadline)
 {
 	size_t used = 0;
 
-	for (;;) {
-		char *end;
-		ssize_t n;
-		if (await(fd, POLLIN, deadline) < 0)
-			return -1;
-		n = recv(fd, line + used, size - 1 - used, MSG_DONTWAIT);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
+	while (used < size - 1) {
+		/* Looked at first and then taken up to the end of the line: what follows may be values, which have no place in `line`. */
+		ssize_t n = receive(fd, line + used, size - 1 - used, MSG_PEEK, deadline);
+		char *end = n < 0 ? NULL : memchr(line + used, '\n', (size_t)n);
 		if (n < 0)
 			return -1;
-		if (n == 0) {
-			errno = ECONNRESET;
-			return -1;
-		}
-		end = memchr(line + used, '\n', (size_t)n);
-		used += (size_t)n;
 		if (end) {
-			*end = '\0';
-			return end - line;
+			size_t tail = (size_t)(end + 1 - (line + used));
+			explicit_bzero(end + 1, (size_t)n - tail);
+			n = (ssize_t)tail;
 		}
-		if (used == size - 1) {
-			errno = EMSGSIZE;
+		n = receive(fd, line + used, (size_t)n, 0, deadline);
+		if (n < 0)
 			return -1;
+		used += (size_t)n;
+		if (end && line[used - 1] == '\n') {
+			line[used - 1] = '\0';
+			return (ssize_t)used - 1;
 		}
 	}
+	errno = EMSGSIZE;
+	return -1;
+}
+
+int channel_read(int fd, char *bytes, size_t size, long deadline)
+{
+	while (size > 0) {
+		ssize_t n = receive(fd, bytes, size, 0, deadline);
+		if (n < 0)
+			return -1;
+		bytes += n;
+		size -= (size_t)n;
+	}
+	return 0;
 }
 
 int channel_listen(const char *path)

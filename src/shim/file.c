@@ -58,6 +58,15 @@ enum file_state file_read(const char *path, size_t max, char **text, size_t *len
 	return state;
 }
 
+void *allocate(size_t count, size_t size)
+{
+	void *memory = calloc(count ? count : 1, size);
+
+	if (!memory)
+		die("out of memory", "free some memory, then try again");
+	return memory;
+}
+
 char *format(const char *pattern, ...)
 {
 	va_list args;

@@ -9,3 +9,6 @@ enum file_state file_read(const char *path, size_t max, char **text, size_t *len
 
 /* printf into fresh memory; ends the process when there is none. */
 char *format(const char *pattern, ...) __attribute__((format(printf, 1, 2)));
+
+/* calloc that ends the process when there is no memory. */
+void *allocate(size_t count, size_t size);

@@ -242,6 +242,24 @@ bool json_string(struct json *j, struct span *value)
 	return false;
 }
 
+bool json_unsigned(struct json *j, unsigned long long *value)
+{
+	unsigned long long number = 0;
+	const char *start;
+	bool fits = true;
+
+	peek(j);
+	start = j->at;
+	json_skip(j);
+	if (j->bad)
+		return false;
+	for (const char *c = start; c < j->at && fits; c++)
+		fits = *c >= '0' && *c <= '9' && !__builtin_mul_overflow(number, 10, &number) && !__builtin_add_overflow(number, *c - '0', &number);
+	if (fits)
+		*value = number;
+	return fits;
+}
+
 void json_skip(struct json *j)
 {
 	struct span ignored;

@@ -29,6 +29,9 @@ bool json_item(struct json *j);
 /* Takes the next value if it is a string. Otherwise skips it and returns false. */
 bool json_string(struct json *j, struct span *value);
 
+/* Takes the next value if it is an integer that fits. Otherwise skips it and returns false. */
+bool json_unsigned(struct json *j, unsigned long long *value);
+
 void json_skip(struct json *j);
 
 /* True when the whole text was one well-formed value and all of it has been walked. */
