@@ -26,12 +26,13 @@ export interface ContainerOptions {
   readonly labels?: Readonly<Record<string, string>>;
   readonly command: readonly string[];
   readonly binds?: readonly string[];
+  readonly env?: readonly string[];
 }
 
 /** Creates a container from busybox and gives its id. */
 export async function createContainer(options: ContainerOptions): Promise<string> {
   const { Id } = await engine('POST', '/containers/create', {
-    Image: 'busybox:latest', Cmd: options.command, Labels: options.labels ?? {},
+    Image: 'busybox:latest', Cmd: options.command, Env: options.env ?? [], Labels: options.labels ?? {},
     HostConfig: { NetworkMode: 'none', Binds: options.binds ?? [], ...(options.runtime === undefined ? {} : { Runtime: options.runtime }) },
   }) as { Id: string };
   return Id;
@@ -39,6 +40,12 @@ export async function createContainer(options: ContainerOptions): Promise<string
 
 export const startContainer = (id: string): Promise<unknown> => engine('POST', `/containers/${id}/start`);
 export const removeContainer = (id: string): Promise<unknown> => engine('DELETE', `/containers/${id}?force=1&v=1`);
+
+/** Runs a command in a container to its end. */
+export async function execIn(id: string, command: readonly string[]): Promise<void> {
+  const { Id } = await engine('POST', `/containers/${id}/exec`, { Cmd: command }) as { Id: string };
+  await engine('POST', `/exec/${Id}/start`, { Detach: false });
+}
 
 /** Runs `work` over the items, at most `width` at a time. */
 export async function inParallel<T>(items: readonly T[], width: number, work: (item: T) => Promise<unknown>): Promise<void> {

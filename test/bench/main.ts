@@ -9,16 +9,18 @@ import { ADDRESS, Installation } from '../e2e/installation.ts';
 import { benchAgentMemory } from './agent-memory.ts';
 import { benchContainerStart } from './container-start.ts';
 import { benchCore } from './core-throughput.ts';
+import { benchEnvironment } from './environment.ts';
 import { benchFileReads } from './file-reads.ts';
 import { benchRotation } from './rotation.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'rotation', 'files', 'memory', 'core']);
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core']);
 const purser = await Installation.start();
 try {
   const token = readFileSync(join(purser.dataDirectory, 'root-token'), 'utf8').trim();
   const client = new CoreClient({ address: ADDRESS, certificateAuthority: readFileSync(purser.caCertificate, 'utf8'), token });
   await client.write('secret/data/db/five', { data: Object.fromEntries(['a', 'b', 'c', 'd', 'e'].map((field) => [field, field.repeat(64)])) });
   if (wanted.has('start')) await benchContainerStart();
+  if (wanted.has('env')) await benchEnvironment(client);
   if (wanted.has('files')) await benchFileReads(client);
   if (wanted.has('rotation')) await benchRotation(client, 100);
   if (wanted.has('memory')) await benchAgentMemory(purser.pid('agent'), 200);

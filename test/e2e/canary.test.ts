@@ -49,12 +49,16 @@ describe('a canary', () => {
     await docker('swarm', 'init', '--advertise-addr', '10.213.0.1');
     purser = await Installation.start({ driver: true });
     await purser.put('secret/db/prod', { password: CANARY });
-    container = await docker('run', '-d', '--name', 'canary', '-e', 'PW_FILE=purser://secret/db/prod#password', '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sleep', '600');
+    container = await docker('run', '-d', '--name', 'canary', '-e', 'PW_FILE=purser://secret/db/prod#password', '-e', 'PW=purser://secret/db/prod#password', '-e', 'URL=db://${purser://secret/db/prod#password}@db',
+      '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sleep', '600');
     await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'canary');
-    await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'canary', '--secret', 'canary', 'busybox:latest', 'sleep', '600');
+    await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'canary', '-e', 'PW=purser://secret/db/prod#password', '--secret', 'canary', 'busybox:latest', 'sleep', '600');
     const task = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=canary') || undefined, 30_000);
     assert.equal(await docker('exec', task, 'cat', '/run/secrets/canary'), CANARY);
     assert.equal(await docker('exec', container, 'sh', '-c', 'cat $PW_FILE'), CANARY);
+    for (const id of [container, task]) assert.equal(await docker('exec', id, 'sh', '-c', 'echo $PW'), CANARY);
+    // It is searched while this one runs: its process file, and its own block in the kernel.
+    await docker('exec', '-d', container, 'sleep', '500');
     // Errors and refusals around it, and a restart of every part.
     await docker('exec', container, 'cat', '/run/secrets/pw');
     await purser.tryPurser('kv', 'put', 'secret/db/prod', `password=${CANARY}-2`, '--cas', '99');
