@@ -4,8 +4,13 @@
 
 import { z } from 'zod';
 import { workloadSchema } from '../wire/node-protocol.ts';
+import { onRotateSchema } from './on-rotate.ts';
 
 const version = z.number().int().min(0);
+
+/** A secret that is in a file together with others. */
+const heldSchema = z.strictObject({ reference: z.string().max(4096), path: z.string().max(4096), field: z.string().max(1024).optional(), version });
+export type HeldSecret = Readonly<z.infer<typeof heldSchema>>;
 
 const fileSchema = z.strictObject({
   /** Name in the container's tree, one path component; unique over both kinds. */
@@ -20,6 +25,9 @@ const fileSchema = z.strictObject({
   source: z.discriminatedUnion('type', [
     z.strictObject({ type: z.literal('reference'), text: z.string().max(4096) }),
     z.strictObject({ type: z.literal('swarm'), name: z.string().max(256) }),
+    // Rendered from `secrets`. Without `text` the template itself is in the core, and is the first of them. The file's own path is no
+    // secret's, and its version counts renderings.
+    z.strictObject({ type: z.literal('template'), origin: z.string().max(256), text: z.string().max(65_536).optional(), secrets: z.array(heldSchema) }),
     // A token that says who the container is; to be replaced at `refreshAt`, in milliseconds since the epoch.
     z.strictObject({ type: z.literal('identity'), audiences: z.array(z.string()), refreshAt: z.number().int() }),
   ]),
@@ -45,6 +53,9 @@ const recordSchema = z.strictObject({
   grantedAt: z.number().int().min(0),
   files: z.array(fileSchema),
   overMounts: z.array(overMountSchema),
+  /** What is done after files changed in place, and whether it is still to be done. */
+  onRotate: onRotateSchema.optional(),
+  isActionDue: z.boolean().optional(),
 });
 
 /** The file: what it is, then the record. */
@@ -56,3 +67,8 @@ export type ContainerRecord = Readonly<Omit<z.infer<typeof recordSchema>, 'files
   readonly files: readonly GrantedFile[];
   readonly overMounts: readonly OverMount[];
 };
+
+/** The secrets behind a file: one, or those of its template. */
+export function secretsOf(file: GrantedFile): readonly Pick<HeldSecret, 'path' | 'field' | 'version'>[] {
+  return file.source.type === 'template' ? file.source.secrets : [file];
+}

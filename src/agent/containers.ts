@@ -8,8 +8,11 @@ import type { Logger } from 'pino';
 import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { containerFileSchema } from './container-record.ts';
+import { containerFileSchema, secretsOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
+
+/** Milliseconds from a rotation until its records go to the disk: a hundred of them cost more than the rotation, and readers wait. */
+const SETTLE_MS = 500;
 
 export class Containers {
   readonly #directory: string;
@@ -18,6 +21,9 @@ export class Containers {
   readonly #holders = new Map<string, Set<string>>();
   readonly #disk = new KeyedLock();
   readonly #writes = new Set<Promise<void>>();
+  /** Containers whose record on disk has older versions. */
+  readonly #outdated = new Set<string>();
+  #settling: NodeJS.Timeout | undefined;
 
   private constructor(directory: string, log: Logger) {
     this.#directory = directory;
@@ -57,14 +63,25 @@ export class Containers {
   put(record: ContainerRecord): void {
     this.#unindex(record.workload.id);
     this.#index(record);
-    const text = `${JSON.stringify({ format: 1, container: record })}\n`;
-    this.#later(record.workload.id, () => writeFileAtomic(this.#file(record.workload.id), text, { mode: 0o600 }));
+    void this.#store(record);
+  }
+
+  /**
+   * Replaces a record by one that differs in versions only. The disk follows a little later, one record after the other: until then a
+   * successor would know older numbers, which it does not decide by.
+   */
+  moved(record: ContainerRecord): void {
+    this.#unindex(record.workload.id);
+    this.#index(record);
+    this.#outdated.add(record.workload.id);
+    this.#settling ??= setTimeout(() => { void this.#settle(); }, SETTLE_MS).unref();
   }
 
   delete(id: string): void {
     this.#unindex(id);
     this.#records.delete(id);
-    this.#later(id, () => rm(this.#file(id), { force: true }));
+    this.#outdated.delete(id);
+    void this.#later(id, () => rm(this.#file(id), { force: true }));
   }
 
   /** Waits until the disk has what was put for this container, or could not take it. */
@@ -74,19 +91,20 @@ export class Containers {
 
   /** Waits until the disk has everything. */
   async flush(): Promise<void> {
+    await this.#settle();
     while (this.#writes.size > 0) await Promise.all(this.#writes);
   }
 
   #index(record: ContainerRecord): void {
     this.#records.set(record.workload.id, record);
-    for (const file of record.files.filter(isMovable)) {
-      const holders = this.#holders.get(file.path) ?? new Set();
-      this.#holders.set(file.path, holders.add(record.workload.id));
+    for (const { path } of record.files.filter(isMovable).flatMap(secretsOf)) {
+      const holders = this.#holders.get(path) ?? new Set();
+      this.#holders.set(path, holders.add(record.workload.id));
     }
   }
 
   #unindex(id: string): void {
-    for (const { path } of this.#records.get(id)?.files ?? []) {
+    for (const { path } of this.#records.get(id)?.files.flatMap(secretsOf) ?? []) {
       const holders = this.#holders.get(path);
       if (holders?.delete(id) === true && holders.size === 0) this.#holders.delete(path);
     }
@@ -96,15 +114,32 @@ export class Containers {
     return join(this.#directory, `${id}.json`);
   }
 
-  #later(id: string, action: () => Promise<void>): void {
+  async #settle(): Promise<void> {
+    for (const id of this.#outdated) {
+      const record = this.#records.get(id);
+      if (record !== undefined) await this.#store(record);
+    }
+    clearTimeout(this.#settling);
+    this.#settling = undefined;
+  }
+
+  #store(record: ContainerRecord): Promise<void> {
+    const { id } = record.workload;
+    this.#outdated.delete(id);
+    const text = `${JSON.stringify({ format: 1, container: record })}\n`;
+    return this.#later(id, () => writeFileAtomic(this.#file(id), text, { mode: 0o600 }));
+  }
+
+  #later(id: string, action: () => Promise<void>): Promise<void> {
     const write = this.#disk.run(id, action).catch((error: unknown) => {
       this.#log.error({ container: id.slice(0, 12), err: messageOf(error) }, 'the record of a container could not be stored; a restarted agent would not follow its rotations');
     }).finally(() => this.#writes.delete(write));
     this.#writes.add(write);
+    return write;
   }
 }
 
 /** True for a file that a rotation can change. */
 export function isMovable(file: GrantedFile): boolean {
-  return file.kind !== 'absent' && file.kind !== 'default' && !file.isPinned;
+  return file.kind !== 'absent' && file.kind !== 'default' && !file.isPinned && file.source.type !== 'identity';
 }

@@ -3,6 +3,7 @@
 
 import type { Logger } from 'pino';
 import type { UsageEntry } from '../wire/node-protocol.ts';
+import { secretsOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { FileEvent } from './fuse/events.ts';
 import type { NewUsageEntry } from './ledger-spool.ts';
@@ -14,11 +15,14 @@ export type AppendEntry = (entry: NewUsageEntry) => void;
 
 /** The filesystem reports opens in batches, so the last ones of a container arrive after its end. */
 const REMEMBER_MS = 60_000;
+/** Renderings of a template that an open may still be about; the versions of its secrets are in none of the filesystem's events. */
+const MAX_RENDERINGS = 8;
 
 export class Ledger {
   readonly #append: AppendEntry;
   readonly #log: Logger;
-  readonly #known = new Map<string, ReadonlyMap<string, GrantedFile>>();
+  /** Files by container and name; of a template the latest renderings, newest first. */
+  readonly #known = new Map<string, ReadonlyMap<string, readonly GrantedFile[]>>();
   readonly #forgetting = new Map<string, NodeJS.Timeout>();
 
   constructor(append: AppendEntry, log: Logger) {
@@ -29,23 +33,41 @@ export class Ledger {
   /** Names the files of a container without an entry: a predecessor granted them. */
   know(record: ContainerRecord): void {
     clearTimeout(this.#forgetting.get(record.workload.id));
-    this.#known.set(record.workload.id, new Map(record.files.map((file) => [file.name, file])));
+    const before = this.#known.get(record.workload.id);
+    this.#known.set(record.workload.id, new Map(record.files.map((file) => {
+      const older = file.source.type === 'template' ? before?.get(file.name)?.filter(({ version }) => version !== file.version) ?? [] : [];
+      return [file.name, [file, ...older].slice(0, MAX_RENDERINGS)];
+    })));
   }
 
   granted(record: ContainerRecord): void {
     this.know(record);
+    this.#grant(record, record.files.filter((file) => file.kind !== 'absent').flatMap(entriesOf));
+  }
+
+  #grant(record: ContainerRecord, secrets: SecretEntry[]): void {
     const { id, name, image, service, stack, task_id: task } = record.workload;
     this.#append({
       type: 'granted', time: new Date().toISOString(),
       container: { id, name, image, ...(service === undefined ? {} : { service }), ...(stack === undefined ? {} : { stack }), ...(task === undefined ? {} : { task_id: task }) },
-      secrets: record.files.filter((file) => file.kind !== 'absent').map(secretOf),
+      secrets,
     });
   }
 
   /** @param files the files that changed, with their new versions */
   rotated(record: ContainerRecord, files: readonly GrantedFile[]): void {
+    const before = this.#known.get(record.workload.id);
     this.know(record);
-    for (const file of files) this.#append({ type: 'rotated', time: new Date().toISOString(), container_id: record.workload.id, ...secretOf(file) });
+    for (const file of files) {
+      const held = new Map(before?.get(file.name)?.slice(0, 1).flatMap(entriesOf).map((entry) => [keyOf(entry), entry.version]) ?? []);
+      const entries = entriesOf(file);
+      // The new text of a template may name secrets that it did not have at the start.
+      const added = file.source.type === 'template' ? entries.filter((entry) => !held.has(keyOf(entry))) : [];
+      if (added.length > 0) this.#grant(record, added);
+      const moved = file.source.type === 'template' ? entries.filter((entry) => !added.includes(entry) && held.get(keyOf(entry)) !== entry.version) : entries;
+      // Versions alone do not tell: a secret that was removed and made anew counts from 1 again.
+      for (const entry of moved.length + added.length > 0 ? moved : entries) this.#append({ type: 'rotated', time: new Date().toISOString(), container_id: record.workload.id, ...entry });
+    }
   }
 
   released(id: string, reason: ReleaseReason): void {
@@ -60,20 +82,29 @@ export class Ledger {
   /** Records what the filesystem saw. */
   observed(events: readonly FileEvent[]): void {
     for (const event of events) {
-      const file = this.#known.get(event.containerId)?.get(event.name);
+      const files = this.#known.get(event.containerId)?.get(event.name);
+      const file = files?.find(({ version }) => version === event.version) ?? files?.[0];
       const common = {
         time: new Date().toISOString(), container_id: event.containerId, count: event.count,
         first_time: new Date(event.firstTime).toISOString(), last_time: new Date(event.lastTime).toISOString(), process: processOf(event),
       };
       if (event.type === 'refused') this.#append({ ...common, type: 'refused', ...(file === undefined ? {} : { target: file.target }) });
-      else if (file !== undefined) this.#append({ ...common, type: 'opened', ...secretOf(file), version: event.version });
+      else if (file?.source.type === 'template') for (const entry of entriesOf(file)) this.#append({ ...common, type: 'opened', ...entry });
+      else if (file !== undefined) for (const entry of entriesOf(file)) this.#append({ ...common, type: 'opened', ...entry, version: event.version });
       else this.#log.warn({ container: event.containerId.slice(0, 12) }, 'an open of a file without a record is not in the ledger');
     }
   }
 }
 
-function secretOf(file: GrantedFile): { path: string; field?: string; version: number; target: string } {
-  return { path: file.path, version: file.version, target: file.target, ...(file.field === undefined ? {} : { field: file.field }) };
+interface SecretEntry { path: string; field?: string; version: number; target: string }
+
+/** One for each secret in the file, with the file's target. */
+function entriesOf(file: GrantedFile): SecretEntry[] {
+  return secretsOf(file).map(({ path, field, version }) => ({ path, version, target: file.target, ...(field === undefined ? {} : { field }) }));
+}
+
+function keyOf({ path, field }: SecretEntry): string {
+  return `${path}\0${field ?? ''}`;
 }
 
 function processOf({ process }: FileEvent): { pid: number; uid: number; executable: string; name: string } {

@@ -9,7 +9,7 @@ import { hostId } from './bundle.ts';
 import type { IdMapping } from './bundle.ts';
 import type { GrantedFile } from './container-record.ts';
 import { SECRETS_DIRECTORY, isInSecretsDirectory } from './declarations.ts';
-import type { DeclaredFile } from './declarations.ts';
+import type { DeclaredFile, DeclaredTemplate } from './declarations.ts';
 import { literalOf, targetOfVariable } from './environment-variables.ts';
 import type { DeclaredVariable, VariableReference } from './environment-variables.ts';
 import type { SwarmSecretReference } from './container-facts.ts';
@@ -18,10 +18,12 @@ import { IDENTITY_FILE, IDENTITY_PATH } from './identity-declaration.ts';
 import type { DeclaredIdentity } from './identity-declaration.ts';
 import { refreshAt } from './identity-refresh.ts';
 import type { Delivery } from './resolve-outcome.ts';
+import type { Rendering } from './template-files.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
 
 export interface ContainerWish {
   readonly declared: readonly { readonly file: DeclaredFile; readonly result: Delivery }[];
+  readonly templates: readonly { readonly file: DeclaredTemplate; readonly rendering: Rendering }[];
   /** Variables with references or escapes; `environment` has what the references come to. */
   readonly variables: readonly DeclaredVariable[];
   readonly environment: readonly { readonly wanted: VariableReference; readonly result: Delivery }[];
@@ -49,6 +51,8 @@ export interface Placement {
 /** Not possible in a declared name, so that a name says which kind it is. */
 const BOUND_MARK = '@';
 const HIDDEN_MARK = '$';
+const TEMPLATE_MARK = '@';
+const FIRST_RENDERING = 1;
 /** As long as the ledger takes a field. */
 const MAX_FIELD = 1024;
 
@@ -71,9 +75,10 @@ export function placeFiles(wish: ContainerWish): Placement {
       ...(file.variable === undefined ? {} : { variable: file.variable }), ...(file.replaces === undefined ? {} : { replaces: file.replaces }), ...heldOf(result), isPinned: file.reference.version !== undefined,
     });
     if (result.outcome === 'absent') continue;
-    files.push(secretFile(name, isInDirectory ? 'versioned' : 'bound', file, result, file.origin, wish));
+    files.push(secretFile(name, isInDirectory ? 'versioned' : 'bound', file, valueOf(result), file.origin, wish));
     if (!isInDirectory) mounts.set(file.target, `bound/${name}`);
   }
+  placeTemplates(wish, files, mounts, granted);
   for (const variable of wish.variables) {
     const literal = literalOf(variable);
     if (literal !== undefined) variables.set(variable.name, literal);
@@ -86,6 +91,21 @@ export function placeFiles(wish: ContainerWish): Placement {
     files.push(...wish.mountsBelow.map(placeholder));
   }
   return { files, mounts, swaps, variables, granted };
+}
+
+function placeTemplates(wish: ContainerWish, files: SecretFile[], mounts: Map<string, string>, granted: GrantedFile[]): void {
+  for (const { file, rendering } of wish.templates) {
+    const { origin, source, target } = file;
+    const kind = isInSecretsDirectory(target) ? 'versioned' : 'bound';
+    // A template may have the name of a file.
+    const name = kind === 'versioned' ? posix.basename(target) : `${BOUND_MARK}${TEMPLATE_MARK}${file.name}`;
+    files.push(secretFile(name, kind, file, { version: FIRST_RENDERING, content: rendering.content }, origin, wish));
+    granted.push({
+      name, kind, target, path: `template:${file.name}`, version: FIRST_RENDERING, isPinned: false,
+      source: { type: 'template', origin, secrets: [...rendering.secrets], ...('text' in source ? { text: source.text } : {}) },
+    });
+    if (kind === 'bound') mounts.set(target, `bound/${name}`);
+  }
 }
 
 /** Values for the environment, which are in no directory. A default is in the reference itself and needs no file. */
@@ -104,7 +124,7 @@ function placeIdentity({ identity, ...wish }: ContainerWish, files: SecretFile[]
   if (identity === undefined) return;
   const { declared, token, ttl } = identity;
   const result = { outcome: 'value', value: Buffer.from(token, 'latin1').toString('base64'), path: IDENTITY_PATH, field: declared.audiences.join(','), version: 1 } as const;
-  files.push(secretFile(IDENTITY_FILE, 'versioned', declared, result, declared.origin, wish));
+  files.push(secretFile(IDENTITY_FILE, 'versioned', declared, valueOf(result), declared.origin, wish));
   granted.push({
     name: IDENTITY_FILE, kind: 'versioned', target: declared.target, source: { type: 'identity', audiences: [...declared.audiences], refreshAt: refreshAt(ttl) },
     ...heldOf(result), field: result.field.slice(0, MAX_FIELD), isPinned: false,
@@ -118,7 +138,7 @@ export function placeSwarm(wish: Pick<ContainerWish, 'swarm' | 'uidMappings' | '
     // Docker's own file serves on when the core knows of no value to follow.
     if (result.outcome === 'absent') continue;
     const name = `${BOUND_MARK}swarm-${index}`;
-    files.push(secretFile(name, 'bound', secret, result, `secret ${secret.secretName}`, wish));
+    files.push(secretFile(name, 'bound', secret, valueOf(result), `secret ${secret.secretName}`, wish));
     granted.push({ name, kind: 'bound', target: secret.target, source: { type: 'swarm', name: secret.secretName }, ...heldOf(result), isPinned: false });
     places.set(secret.target, `bound/${name}`);
   }
@@ -131,7 +151,7 @@ function heldOf(result: Delivery): { path: string; field?: string; version: numb
 
 function secretFile(
   name: string, kind: 'versioned' | 'bound', owner: { readonly uid: number; readonly gid: number; readonly mode: number },
-  result: Exclude<Delivery, { outcome: 'absent' }>, origin: string, mappings: Pick<ContainerWish, 'uidMappings' | 'gidMappings'>,
+  value: Pick<SecretFile, 'version' | 'content'>, origin: string, mappings: Pick<ContainerWish, 'uidMappings' | 'gidMappings'>,
 ): SecretFile {
   // The filesystem is mounted outside the container's user namespace, so its owners are ids of the host.
   const uid = hostId(mappings.uidMappings, owner.uid);
@@ -139,7 +159,11 @@ function secretFile(
   if (uid === undefined || gid === undefined) {
     throw new PurserError('ERR_WORKLOAD_INVALID', `${origin}: the user namespace of the container has no user ${owner.uid} or no group ${owner.gid}`, { hint: 'choose an owner that is mapped, see /etc/subuid' });
   }
-  return { name, kind, uid, gid, mode: owner.mode, version: result.version, content: bytesOfValue(result.value) };
+  return { name, kind, uid, gid, mode: owner.mode, ...value };
+}
+
+function valueOf({ version, value }: Exclude<Delivery, { outcome: 'absent' }>): Pick<SecretFile, 'version' | 'content'> {
+  return { version, content: bytesOfValue(value) };
 }
 
 /** Something for runc to mount on: it cannot create mount points in a read-only directory. */

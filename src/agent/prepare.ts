@@ -8,6 +8,7 @@ import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { formatReference } from '../wire/reference.ts';
 import type { Reference } from '../wire/reference.ts';
+import { MAX_REFERENCES } from '../wire/node-protocol.ts';
 import type { ResolveResult, Workload } from '../wire/node-protocol.ts';
 import { Bundle } from './bundle.ts';
 import type { BundleMount } from './bundle.ts';
@@ -17,7 +18,7 @@ import type { ContainerRecord } from './container-record.ts';
 import type { Containers } from './containers.ts';
 import type { CoreLink } from './core-link.ts';
 import { isInSecretsDirectory, readDeclarations } from './declarations.ts';
-import type { Declarations } from './declarations.ts';
+import type { DeclaredTemplate, Declarations } from './declarations.ts';
 import type { DockerEngine } from './docker.ts';
 import type { EnvironmentMarkers } from './environment-markers.ts';
 import { eraseRendered, isVariableTarget, referencesOf, renderVariables } from './environment-variables.ts';
@@ -30,6 +31,8 @@ import { placeFiles } from './placement.ts';
 import type { ContainerWish, Placement } from './placement.ts';
 import { explainOutcome, firstOf, isDelivery } from './resolve-outcome.ts';
 import type { Rotation } from './rotation.ts';
+import { openTemplates, renderAnswers, templateReferences } from './template-files.ts';
+import type { OpenTemplate } from './template-files.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
 
 export interface SecretTrees {
@@ -89,7 +92,7 @@ export class Preparer {
   async #prepare(bundle: Bundle, directory: string, facts: Facts): Promise<void> {
     const { environment } = this.#options;
     const declared = readDeclarations({ labels: facts.labels, env: bundle.env.entries(), ...bundle.user, mountTargets: bundle.mounts.map(({ destination }) => destination), environment });
-    if (declared.files.length === 0 && declared.variables.length === 0 && declared.identity === undefined && facts.swarmSecrets.length === 0) return;
+    if (declared.files.length + declared.templates.length + declared.variables.length === 0 && declared.identity === undefined && facts.swarmSecrets.length === 0) return;
     const { epoch } = this.#options.rotation;
     const wish = await this.#resolve(bundle, facts, declared);
     checkVariables(declared, wish);
@@ -97,6 +100,7 @@ export class Preparer {
     if (placement.granted.length === 0 && placement.variables.size === 0) return;
     const record: ContainerRecord = {
       workload: facts.workload, grantedAt: Date.now(), files: placement.granted, overMounts: [],
+      ...(declared.onRotate === undefined ? {} : { onRotate: declared.onRotate }),
       ...(facts.dockerRoot === undefined ? {} : { dockerRoot: facts.dockerRoot }),
     };
     await this.#install(bundle, directory, facts.workload.id, placement);
@@ -112,7 +116,11 @@ export class Preparer {
 
   async #resolve(bundle: Bundle, { workload, swarmSecrets }: Facts, declared: Declarations): Promise<ContainerWish> {
     const variables = referencesOf(declared.variables);
-    const references = [...declared.files.map(({ text }) => text), ...variables.map(({ reference }) => formatReference(reference))];
+    const opened = await this.#open(workload, declared.templates);
+    const references = [
+      ...declared.files.map(({ text }) => text), ...variables.map(({ reference }) => formatReference(reference)), ...opened.flatMap(({ template }) => templateReferences(template)),
+    ];
+    if (references.length > MAX_REFERENCES) throw new PurserError('ERR_WORKLOAD_INVALID', `${references.length} references are declared, the limit is ${MAX_REFERENCES}`, { hint: 'name a whole secret in a template instead of each of its fields' });
     const [answer, identity] = await Promise.all([
       this.#ask(workload, references, swarmSecrets.map(({ secretName }) => secretName)),
       declared.identity && this.#askIdentity(workload, declared.identity),
@@ -126,10 +134,22 @@ export class Preparer {
     });
     const files = delivered(declared.files, 0).map(({ wanted, result }) => ({ file: wanted, result }));
     const environment = delivered(variables, declared.files.length);
+    let offset = declared.files.length + variables.length;
+    const templates = opened.flatMap(({ file, template }) => {
+      const from = offset;
+      offset += template.template.secrets.length;
+      try {
+        return [{ file, rendering: renderAnswers(template, answer.results.slice(from, offset)) }];
+      } catch (error) {
+        if (!isPurserError(error)) throw error;
+        errors.push(error);
+        return [];
+      }
+    });
     const first = firstOf(errors);
     if (first !== undefined) throw first;
     return {
-      declared: files, environment, variables: declared.variables, identity,
+      declared: files, templates, environment, variables: declared.variables, identity,
       swarm: swarmSecrets.flatMap((secret, index) => {
         const result = answer.swarm_secrets?.[index];
         if (result?.outcome === 'error') this.#options.log.warn({ container: workload.name, secret: secret.secretName, reason: result.message }, 'a Swarm secret cannot be followed; the task keeps the value Docker gave it');
@@ -138,6 +158,15 @@ export class Preparer {
       mountsBelow: await mountsInSecretsDirectory(bundle.mounts),
       uidMappings: bundle.uidMappings, gidMappings: bundle.gidMappings,
     };
+  }
+
+  /** Texts of templates that are in the core, before anything else: they name what else to ask for. */
+  async #open(workload: Workload, templates: readonly DeclaredTemplate[]): Promise<{ readonly file: DeclaredTemplate; readonly template: OpenTemplate }[]> {
+    const sources = templates.map(({ origin, source }) => ({ origin, text: 'text' in source ? { inline: source.text } : { reference: formatReference(source.reference) } }));
+    const [opened = []] = await openTemplates(this.#options.core, [{ workload, sources }]);
+    const first = firstOf(opened.filter((one) => one instanceof PurserError));
+    if (first !== undefined) throw first;
+    return templates.map((file, index) => ({ file, template: opened[index] as OpenTemplate }));
   }
 
   /** Swarm secrets alone never hold a container up: Docker has their values already. */

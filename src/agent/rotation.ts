@@ -4,17 +4,20 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import { messageOf } from '../lib/errors.ts';
+import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { MAX_WORKLOADS } from '../wire/node-protocol.ts';
 import type { ResolveResult } from '../wire/node-protocol.ts';
 import { isMovable } from './containers.ts';
 import type { Containers } from './containers.ts';
+import { secretsOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { CoreLink } from './core-link.ts';
 import type { ChangedFile } from './fuse/filesystem.ts';
 import type { ContainerUpdate } from './fuse/plan.ts';
 import { MAX_VALUE } from './fuse/state-log.ts';
 import type { Ledger } from './ledger.ts';
+import { openGranted, renderAnswers, rerendered, templateReferences } from './template-files.ts';
+import type { OpenTemplate } from './template-files.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
 
 export interface RotationOptions {
@@ -23,6 +26,8 @@ export interface RotationOptions {
   /** Replaces the named files of all containers in one step and tells which changed (SecretFilesystem.replace). */
   readonly replace: (updates: readonly ContainerUpdate[]) => Promise<readonly ChangedFile[]>;
   readonly ledger: Pick<Ledger, 'rotated'>;
+  /** Told what changed in a container, once readers see it. */
+  readonly onRotated?: (id: string, files: readonly GrantedFile[]) => void;
   readonly log: Logger;
   /** Milliseconds that changes gather before a round. */
   readonly gatherMs?: number;
@@ -52,7 +57,7 @@ export class Rotation {
   #epoch = 0;
 
   constructor(options: RotationOptions) {
-    this.#options = { gatherMs: 2, jitterMs: 250, retryMs: 200, ...options };
+    this.#options = { gatherMs: 1, jitterMs: 250, retryMs: 200, onRotated: () => undefined, ...options };
   }
 
   /** Counts the times the core forgot what this node holds; a grant made in an older epoch must be asked about again. */
@@ -82,7 +87,7 @@ export class Rotation {
    */
   admitted(record: ContainerRecord, epoch: number): void {
     if (epoch !== this.#epoch) this.#pending.set(record.workload.id, 'all');
-    else for (const { path } of record.files.filter((file) => isMovable(file) && isOlder(file.version, this.#seen.get(file.path)))) this.#want(record.workload.id, path);
+    else for (const { path } of record.files.filter(isMovable).flatMap(secretsOf).filter(({ path, version }) => isOlder(version, this.#seen.get(path)))) this.#want(record.workload.id, path);
     this.#begin();
   }
 
@@ -129,20 +134,22 @@ export class Rotation {
 
   #question(id: string, wanted: ReadonlySet<string> | 'all'): Question | undefined {
     const record = this.#options.containers.get(id);
-    const files = record?.files.filter((file) => isMovable(file) && (wanted === 'all' || wanted.has(file.path))) ?? [];
+    const movable = record?.files.filter(isMovable) ?? [];
+    const files = wanted === 'all' ? movable : touched(movable, wanted);
     return record === undefined || files.length === 0 ? undefined : { record, files };
   }
 
   async #rotate(questions: readonly Question[]): Promise<void> {
     if (questions.length === 0) return;
-    const { workloads } = await this.#options.core.resolve({ workloads: questions.map(requestOf) });
+    const templates = await openGranted(this.#options.core, questions);
+    const { workloads } = await this.#options.core.resolve({ workloads: questions.map((question) => requestOf(question, templates)) });
     const updates: ContainerUpdate[] = [];
     const moved: { id: string; files: readonly GrantedFile[] }[] = [];
     for (const [index, question] of questions.entries()) {
       // Started anew while the core was asked: the new run has values of its own, and admitted() looks after them.
       if (this.#options.containers.get(question.record.workload.id)?.grantedAt !== question.record.grantedAt) continue;
       const answer = workloads[index];
-      const changes = this.#changes(question, [...answer?.results ?? []], [...answer?.swarm_secrets ?? []]);
+      const changes = this.#changes(question, templates, [...answer?.results ?? []], [...answer?.swarm_secrets ?? []]);
       if (changes.length === 0) continue;
       updates.push({ containerId: question.record.workload.id, files: changes.map(({ file, content }) => ({ name: file.name, version: file.version, content })) });
       moved.push({ id: question.record.workload.id, files: changes.map(({ file }) => file) });
@@ -154,7 +161,20 @@ export class Rotation {
     } finally {
       for (const { files } of updates) for (const { content } of files) content.fill(0);
     }
-    for (const { id, files } of moved) this.#record(id, files.filter(({ name }) => changed.has(`${id}/${name}`)));
+    const rotated = moved.map(({ id, files }) => ({ id, files: files.filter((file) => changed.has(`${id}/${file.name}`) || isBehind(this.#options.containers.get(id), file)) }));
+    for (const { id, files } of rotated) this.#record(id, files);
+    this.#report(rotated.flatMap(({ files }) => files));
+  }
+
+  /** One line per version; which containers they are stands in the ledger. */
+  #report(files: readonly GrantedFile[]): void {
+    const counts = new Map<string, { path: string; version: number; files: number }>();
+    for (const { path, version } of files) {
+      const count = counts.get(`${version} ${path}`) ?? { path, version, files: 0 };
+      count.files++;
+      counts.set(`${version} ${path}`, count);
+    }
+    for (const count of counts.values()) this.#options.log.info(count, 'secret rotated');
   }
 
   #record(id: string, files: readonly GrantedFile[]): void {
@@ -166,14 +186,17 @@ export class Rotation {
     const byName = new Map(seen.map((file) => [file.name, file]));
     const next = { ...record, files: record.files.map((file) => byName.get(file.name) ?? file) };
     if (seen.length > 0) {
-      this.#options.containers.put(next);
+      this.#options.containers.moved(next);
       this.#options.ledger.rotated(next, seen);
     }
-    for (const file of files) this.#options.log.info({ container: record.workload.name, path: file.path, version: file.version }, 'secret rotated');
+    // The new text of a template may name a secret that changed before this container was known to hold it.
+    for (const { path, version } of seen.filter(({ source }) => source.type === 'template').flatMap(secretsOf)) if (isOlder(version, this.#seen.get(path))) this.#want(id, path);
+    this.#options.onRotated(id, files);
   }
 
-  #changes({ record, files }: Question, references: ResolveResult[], swarm: ResolveResult[]): { file: GrantedFile; content: Uint8Array }[] {
+  #changes({ record, files }: Question, templates: Opened, references: ResolveResult[], swarm: ResolveResult[]): { file: GrantedFile; content: Uint8Array }[] {
     return files.flatMap((file) => {
+      if (file.source.type === 'template') return this.#rendered(record, file, templates.get(file), references);
       const result = file.source.type === 'reference' ? references.shift() : swarm.shift();
       if (result?.outcome === 'value') {
         // The number alone does not tell: a secret that was removed and made anew counts from 1 again.
@@ -193,13 +216,40 @@ export class Rotation {
     });
   }
 
+  #rendered(record: ContainerRecord, file: GrantedFile, template: ReturnType<Opened['get']>, references: ResolveResult[]): { file: GrantedFile; content: Uint8Array }[] {
+    try {
+      if (template === undefined || template instanceof PurserError) throw template ?? new TypeError('the template was not opened');
+      const rendering = renderAnswers(template, references.splice(0, template.template.secrets.length));
+      return [{ file: rerendered(file, rendering), content: rendering.content }];
+    } catch (error) {
+      this.#options.log.warn({ container: record.workload.name, target: file.target, reason: isPurserError(error) ? error.message : 'it failed' }, 'a template cannot be rendered anew; the container keeps its last rendering');
+      return [];
+    }
+  }
+
   async #pause(milliseconds: number): Promise<void> {
     await sleep(milliseconds, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }
 
-function requestOf({ record, files }: Question): { references: string[]; swarm_secrets?: string[] } & ContainerRecord['workload'] {
-  const references = files.flatMap(({ source }) => source.type === 'reference' ? [source.text] : []);
+/** The files with a wanted path. A template brings its other secrets along, and these their files: what changes in one step fits together. */
+function touched(files: readonly GrantedFile[], wanted: ReadonlySet<string>): readonly GrantedFile[] {
+  const templates = files.filter(({ source }) => source.type === 'template').map((file) => secretsOf(file).map(({ path }) => path));
+  const paths = new Set(wanted);
+  for (let size = 0; size !== paths.size;) {
+    size = paths.size;
+    for (const own of templates) if (own.some((path) => paths.has(path))) for (const path of own) paths.add(path);
+  }
+  return files.filter((file) => secretsOf(file).some(({ path }) => paths.has(path)));
+}
+
+type Opened = ReadonlyMap<GrantedFile, OpenTemplate | PurserError>;
+
+function requestOf({ record, files }: Question, templates: Opened): { references: string[]; swarm_secrets?: string[] } & ContainerRecord['workload'] {
+  const references = files.flatMap((file) => {
+    const template = templates.get(file);
+    return file.source.type === 'reference' ? [file.source.text] : template === undefined || template instanceof PurserError ? [] : templateReferences(template);
+  });
   const swarm = files.flatMap(({ source }) => source.type === 'swarm' ? [source.name] : []);
   return { ...record.workload, references, ...(swarm.length === 0 ? {} : { swarm_secrets: swarm }) };
 }
@@ -208,6 +258,12 @@ function requestOf({ record, files }: Question): { references: string[]; swarm_s
 function faultOf(file: GrantedFile, content: Uint8Array): string | undefined {
   if (content.length > MAX_VALUE) return 'is larger than 1 MiB';
   return file.kind === 'hidden' && content.includes(0) ? 'has a NUL byte, which a variable cannot carry' : undefined;
+}
+
+/** True when an agent that died had shown the version to readers, and neither recorded nor acted on it. */
+function isBehind(record: ContainerRecord | undefined, file: GrantedFile): boolean {
+  const held = record?.files.find(({ name }) => name === file.name);
+  return held !== undefined && held.kind !== 'hidden' && held.version !== file.version;
 }
 
 /** Version 0 says that no version is left; the file then keeps what it has. */

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { execVariables, readDeclarations } from '../../src/agent/declarations.ts';
+import { readDeclarations } from '../../src/agent/declarations.ts';
 import type { ContainerSpec } from '../../src/agent/declarations.ts';
 import { isPurserError } from '../../src/lib/errors.ts';
 
 const REF = 'purser://secret/db/prod#password';
 
 function spec(part: Partial<ContainerSpec>): ContainerSpec {
-  return { labels: {}, env: [], uid: 0, gid: 0, mountTargets: ['/proc', '/dev', '/etc/hosts'], ...part };
+  return { labels: {}, env: [], uid: 0, gid: 0, mountTargets: ['/proc', '/dev', '/etc/hosts'], environment: 'values', ...part };
 }
 
 const accepted: readonly { name: string; given: Partial<ContainerSpec>; files: readonly Record<string, unknown>[] }[] = [
@@ -33,21 +33,40 @@ const accepted: readonly { name: string; given: Partial<ContainerSpec>; files: r
 
 for (const { name, given, files } of accepted) {
   test(`readDeclarations() accepts ${name}`, () => {
-    const found = readDeclarations(spec(given));
+    const found = readDeclarations(spec(given)).files;
     assert.equal(found.length, files.length);
     found.forEach((file, index) => assert.deepEqual({ ...file, ...files[index] }, { ...file }));
   });
 }
 
+const ONLY = { 'purser.env': 'files-only' };
 const DB = { 'purser.file.db': REF };
 const refused: readonly { name: string; given: Partial<ContainerSpec>; says: RegExp; code?: string }[] = [
+  { name: 'an identity without an audience', given: { labels: { 'purser.identity': '' } }, says: /label purser\.identity: an audience is empty/ },
+  { name: 'an identity with an empty audience', given: { labels: { 'purser.identity': 'a,,b' } }, says: /an audience is empty/ },
+  { name: 'an audience with a space', given: { labels: { 'purser.identity': 'a b' } }, says: /a space/ },
+  { name: 'an audience twice', given: { labels: { 'purser.identity': 'a,a' } }, says: /there twice/ },
+  { name: 'too many audiences', given: { labels: { 'purser.identity': 'a,b,c,d,e,f,g,h,i' } }, says: /more than 8 audiences/ },
+  { name: 'a file in the place of the identity', given: { labels: { 'purser.identity': 'a', 'purser.file.identity.jwt': REF } }, says: /identity\.jwt is also the target of label purser\.file\.identity\.jwt/ },
+  { name: 'a mount over the identity', given: { labels: { 'purser.identity': 'a' }, mountTargets: ['/run/secrets'] }, says: /a mount of its own at \/run\/secrets/ },
   { name: 'an unknown label', given: { labels: { 'purser.flie.db': REF } }, says: /label purser\.flie\.db: there is no such label/ },
   { name: 'an option without its file', given: { labels: { 'purser.file.db.mode': '0400' } }, says: /label purser\.file\.db\.mode: there is no label purser\.file\.db/ },
-  ...['purser.template.conf', 'purser.on-rotate', 'purser.env', 'purser.env.X', 'purser.identity'].map((label) => ({ name: `the later label ${label}`, given: { labels: { [label]: 'x' } }, says: new RegExp(`label ${label.replaceAll('.', '\\.')}: not supported by this version`) })),
+  ...['purser.env.X'].map((label) => ({ name: `the later label ${label}`, given: { labels: { [label]: 'x' } }, says: new RegExp(`label ${label.replaceAll('.', '\\.')}: not supported by this version`) })),
+  ...['path', 'uid', 'gid', 'mode'].map((option) => ({ name: `a template's .${option} without it`, given: { labels: { [`purser.template.conf.${option}`]: '7' } }, says: /there is no label purser\.template\.conf/ })),
+  { name: 'a template that is none', given: { labels: { 'purser.template.conf': '{{#if x}}{{/if}}' } }, says: /label purser\.template\.conf: line 1: the only block/, code: 'ERR_TEMPLATE_SYNTAX' },
+  { name: 'a template with a bad reference', given: { labels: { 'purser.template.conf': 'purser://x' } }, says: /label purser\.template\.conf: /, code: 'ERR_REFERENCE_SYNTAX' },
+  { name: 'a template and a file on one target', given: { labels: { ...DB, 'purser.template.db': 'x' } }, says: /label purser\.template\.db: \/run\/secrets\/db is also the target of label purser\.file\.db/ },
+  { name: 'a template with a bad mode', given: { labels: { 'purser.template.conf': 'x', 'purser.template.conf.mode': 'rw' } }, says: /label purser\.template\.conf\.mode: the value is not an octal mode/ },
+  { name: 'a template with 257 secrets', given: { labels: { 'purser.template.conf': Array.from({ length: 257 }, (_, index) => `{{secret "secret/db" "f${String(index)}"}}`).join('') } }, says: /257 references are declared, the limit is 256/ },
+  { name: 'a signal that does not exist', given: { labels: { ...DB, 'purser.on-rotate': 'signal:NOPE' } }, says: /label purser\.on-rotate: there is no signal of this name/ },
   { name: 'a plain value in a label', given: { labels: { 'purser.file.db': 'hunter2' } }, says: /label purser\.file\.db: the value is not a reference/ },
   { name: 'a malformed reference', given: { labels: { 'purser.file.db': 'purser://' } }, says: /label purser\.file\.db: /, code: 'ERR_REFERENCE_SYNTAX' },
-  { name: 'a reference as a variable\'s value', given: { env: [['PASSWORD', REF]] }, says: /variable PASSWORD: a reference as the value .*not supported/ },
-  { name: 'a reference inside a longer value', given: { env: [['URL', `postgres://app:\${${REF}}@db`]] }, says: /variable URL: a reference inside a longer value/ },
+  { name: 'a reference in PATH', given: { env: [['PATH', `/bin:\${${REF}}`]] }, says: /variable PATH: it cannot have a reference: the runtime looks for the command/ },
+  { name: 'the mode strict', given: { labels: { 'purser.env': 'strict' } }, says: /label purser\.env: strict is not supported by this version/ },
+  { name: 'a mode that does not exist', given: { labels: { 'purser.env': 'files' } }, says: /label purser\.env: there is no such mode/ },
+  { name: 'a longer value for a file', given: { labels: ONLY, env: [['URL', `postgres://app:\${${REF}}@db`]] }, says: /variable URL: a reference inside a longer value cannot become a file/ },
+  { name: 'a file whose variable is taken', given: { labels: ONLY, env: [['PW', REF], ['PW_FILE', '/own']] }, says: /variable PW: the variable PW_FILE, which would name its file, is taken/ },
+  { name: '200 files and 57 variables', given: { labels: Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`purser.file.f${index}`, REF])), env: Array.from({ length: 57 }, (_, index) => [`V${index}`, REF] as const) }, says: /257 references are declared, the limit is 256/ },
   { name: 'a variable called _FILE', given: { env: [['_FILE', REF]] }, says: /variable _FILE: the file name is not valid/ },
   ...['', '.hidden', '..', 'a/b', 'a b', 'é', 'x'.repeat(129), '-dash'].map((name) => ({ name: `the file name "${name.slice(0, 12)}"`, given: { labels: { [`purser.file.${name}`]: REF } }, says: /the file name is not valid/ })),
   ...['relative', '/', '/a/../b', '/a//b', '/a/', '/a/./b', '/a\nb', `/${'x'.repeat(256)}`].map((path) => ({ name: `the path ${JSON.stringify(path.slice(0, 12))}`, given: { labels: { ...DB, 'purser.file.db.path': path } }, says: /label purser\.file\.db\.path: the path is not absolute and normalised/ })),
@@ -74,7 +93,7 @@ for (const { name, given, says, code = 'ERR_WORKLOAD_INVALID' } of refused) {
 }
 
 test('readDeclarations() never quotes a value that is not a reference, nor a default', () => {
-  for (const given of [{ labels: { 'purser.file.db': 'hunter2' } }, { labels: { 'purser.file.db': 'purser://secret/x?default=hunter2&nope' } }, { env: [['A', 'x${purser://secret/x?default=hunter2#y}']] as [string, string][] }]) {
+  for (const given of [{ labels: { 'purser.file.db': 'hunter2' } }, { labels: { 'purser.file.db': 'purser://secret/x?default=hunter2&nope' } }, { env: [['A', 'x${purser://secret/x?default=hunter2&nope#y}']] as [string, string][] }]) {
     assert.throws(() => readDeclarations(spec(given)), (error: Error) => !error.message.includes('hunter2') && !String((error as { hint?: string }).hint).includes('hunter2'));
   }
 });
@@ -84,20 +103,35 @@ test('readDeclarations() answers any labels and variables with files or a Purser
   const value = fc.oneof(fc.string(), fc.string().map((text) => `purser://${text}`), fc.string().map((text) => `\${purser://${text}`), fc.constant(REF));
   fc.assert(fc.property(fc.dictionary(label, value, { maxKeys: 6 }), fc.array(fc.tuple(fc.string(), value), { maxLength: 4 }), (labels, env) => {
     try {
-      for (const file of readDeclarations(spec({ labels, env }))) assert.match(file.target, /^\/[^\0]+$/);
+      for (const file of readDeclarations(spec({ labels, env })).files) assert.match(file.target, /^\/[^\0]+$/);
     } catch (error) {
       assert.ok(isPurserError(error), String(error));
     }
   }), { numRuns: 2000 });
 });
 
-test('execVariables() rewrites what the container declared and leaves the rest', () => {
-  const found = execVariables([['PATH', '/bin'], ['DB_FILE', REF]], (variable, reference) => variable === 'DB_FILE' && reference.path === 'secret/db/prod' ? '/run/secrets/DB' : undefined);
-  assert.deepEqual([...found], [['DB_FILE', '/run/secrets/DB']]);
+test('readDeclarations() leaves references in variables to the environment', () => {
+  const { files, variables } = readDeclarations(spec({ env: [['PATH', '/bin'], ['PW', REF], ['URL', `x\${${REF}}`], ['PW2_FILE', REF], ['ESCAPED', '$${purser://a']] }));
+  assert.deepEqual(files.map(({ variable }) => variable), ['PW2_FILE']);
+  assert.deepEqual(variables.map(({ name }) => name), ['PW', 'URL', 'ESCAPED']);
 });
 
-test('execVariables() refuses a reference that the container did not declare, and one inside a value', () => {
-  assert.throws(() => execVariables([['NEW_FILE', REF]], () => undefined), /variable NEW_FILE: only references that the container declared/);
-  assert.throws(() => execVariables([['NEW', REF]], () => undefined), /variable NEW: only references/);
-  assert.throws(() => execVariables([['URL', `x\${${REF}}`]], () => '/x'), /inside a longer value/);
+test('readDeclarations() makes files of variables for files-only, by label or by default, and the label wins', () => {
+  const env = [['PW', `${REF}`], ['OTHER_FILE', REF], ['ESCAPED', '$${purser://a']] as const;
+  for (const given of [{ labels: ONLY }, { environment: 'files-only' as const }]) {
+    const { files, variables } = readDeclarations(spec({ ...given, env, uid: 7, gid: 8 }));
+    assert.deepEqual(files.map(({ target, variable, replaces, uid, gid, mode }) => [target, variable, replaces, uid, gid, mode]),
+      [['/run/secrets/OTHER', 'OTHER_FILE', undefined, 7, 8, 0o400], ['/run/secrets/PW', 'PW_FILE', 'PW', 7, 8, 0o400]]);
+    assert.deepEqual(variables.map(({ name }) => name), ['ESCAPED']);
+  }
+  assert.equal(readDeclarations(spec({ labels: { 'purser.env': 'values' }, environment: 'files-only', env })).variables.length, 2);
+});
+
+test('readDeclarations() reads templates with their options, from the label or from the core', () => {
+  const { templates, files } = readDeclarations(spec({ uid: 5, gid: 6, labels: { 'purser.template.conf': '{{secret "secret/db" "a"}}', 'purser.template.other': 'purser://secret/t#text', 'purser.template.other.path': '/etc/x', 'purser.template.other.mode': '0440', 'purser.template.other.uid': '7' } }));
+  assert.deepEqual(files, []);
+  assert.deepEqual(templates.map(({ name, target, uid, gid, mode, origin }) => [name, target, uid, gid, mode, origin]), [
+    ['conf', '/run/secrets/conf', 5, 6, 0o400, 'label purser.template.conf'], ['other', '/etc/x', 7, 6, 0o440, 'label purser.template.other'],
+  ]);
+  assert.deepEqual(templates.map(({ source }) => 'reference' in source ? source.reference.path : source.text), ['{{secret "secret/db" "a"}}', 'secret/t']);
 });

@@ -19,7 +19,7 @@ function value(text: string, version = 3) {
 const absent = { outcome: 'absent' as const, path: 'secret/x', version: 0 };
 
 function wish(part: Partial<ContainerWish>): ContainerWish {
-  return { declared: [], variables: [], environment: [], swarm: [], mountsBelow: [], uidMappings: [], gidMappings: [], ...part };
+  return { declared: [], templates: [], variables: [], environment: [], swarm: [], mountsBelow: [], uidMappings: [], gidMappings: [], ...part };
 }
 
 test('placeFiles() puts files of /run/secrets into one directory mount and others on mounts of their own', () => {
