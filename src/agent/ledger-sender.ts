@@ -28,7 +28,7 @@ export class LedgerSender {
   #loop: Promise<void> | undefined;
 
   constructor(options: LedgerSenderOptions) {
-    this.#options = { gatherMs: 100, retryMs: 500, maxRetryMs: 30_000, ...options };
+    this.#options = { gatherMs: 250, retryMs: 500, maxRetryMs: 30_000, ...options };
   }
 
   start(): void {

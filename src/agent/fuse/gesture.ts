@@ -9,7 +9,8 @@ import { createInterface } from 'node:readline';
 const IDLE_MS = 300_000;
 
 /**
- * Plain JavaScript for `node -e`, so that it needs no file: one gesture per line on stdin, one line with an errno name or nothing as answer. Without the
+ * Plain JavaScript for `node -e`, so that it needs no file: one gesture per line on stdin, one line with an errno name or nothing as answer; the answers
+ * to lines that came together go together, because each write would wake the agent. Without the
  * handler SIGUSR1 would open a debugger port, through which any user could run code as root.
  */
 const PROGRAM = `
@@ -22,12 +23,14 @@ let text = '';
 for (let n; (n = fs.readSync(0, input, 0, input.length, null)) > 0;) {
   const lines = (text + input.latin1Slice(0, n)).split('\\n');
   text = lines.pop();
+  let answers = '';
   for (const line of lines) {
     const [name, ...args] = JSON.parse(line);
     let answer = '';
     try { gestures[name](...args); } catch (error) { answer = error.code ?? 'EIO'; }
-    fs.writeSync(1, answer + '\\n');
+    answers += answer + '\\n';
   }
+  fs.writeSync(1, answers);
 }`;
 
 export type Gesture = readonly ['rename', from: string, to: string] | readonly ['touch', path: string] | readonly ['stat', path: string];
