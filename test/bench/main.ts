@@ -26,7 +26,7 @@ try {
   if (wanted.has('memory')) await benchAgentMemory(purser.pid('agent'), 200);
   if (wanted.has('core')) {
     await must('taskset', ['-a', '-p', '-c', '0', String(purser.pid('core'))]);
-    await benchCore(ADDRESS, token);
+    await benchCore({ address: ADDRESS, token, identity: join(purser.dataDirectory, 'tls', 'server.pem') });
   }
   client.close();
 } finally {

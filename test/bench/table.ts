@@ -15,6 +15,6 @@ export function printTable(title: string, columns: readonly string[], rows: read
 }
 
 function format(value: number): string {
-  if (Math.abs(value) >= 100) return Math.round(value).toLocaleString('en');
+  if (Number.isInteger(value) || Math.abs(value) >= 100) return Math.round(value).toLocaleString('en');
   return value.toFixed(Math.abs(value) >= 10 ? 1 : 2);
 }
