@@ -17,6 +17,8 @@ export interface Callers {
   isOwn(tid: number): boolean;
   /** True when the thread runs in this cgroup or below it. */
   isInCgroup(tid: number, cgroupPath: string): boolean;
+  /** True when the thread runs in the container of this id, for when its cgroup is not known beforehand. */
+  isInContainer(tid: number, id: string): boolean;
   /** Process id and thread name. */
   process(tid: number): ProcessName | undefined;
   executable(tid: number): string;
@@ -63,6 +65,14 @@ export function isWithin(path: string, container: string): boolean {
   return path === container || (path.startsWith(container) && path[container.length] === '/');
 }
 
+/**
+ * The container that a cgroup path names, `…/<id>` or `…/docker-<id>.scope`. The outermost one, so that a cgroup which a container
+ * makes below its own cannot stand for another container.
+ */
+export function containerIn(path: string): string | undefined {
+  return /(?:^|\/)(?:docker-)?([0-9a-f]{64})(?:\.scope)?(?=\/|$)/.exec(path)?.[1];
+}
+
 /** The root of the cgroup mount that belongs to `head`, from /proc/self/mountinfo (proc(5)); '' for the real root. */
 export function mountRoot(mountinfo: string, head: string): string {
   const controllers = head.split(':')[1]!.split(',');
@@ -97,15 +107,25 @@ export class ProcCallers implements Callers {
   }
 
   isInCgroup(tid: number, cgroupPath: string): boolean {
-    if (tid === 0) return false;
+    const path = this.#pathOf(tid);
+    return path !== undefined && isWithin(path, this.#root + cgroupPath);
+  }
+
+  isInContainer(tid: number, id: string): boolean {
+    const path = this.#pathOf(tid);
+    return path !== undefined && path.startsWith(this.#root) && containerIn(path.slice(this.#root.length)) === id;
+  }
+
+  #pathOf(tid: number): string | undefined {
+    if (tid === 0) return undefined;
     const file = readProc(`/proc/${tid}/cgroup`);
-    if (file === undefined) return false;
+    if (file === undefined) return undefined;
     let path = this.#head === undefined ? undefined : cgroupPathIn(file, this.#head);
     if (path === undefined) {
       this.#findHierarchy(file);
       path = this.#head === undefined ? undefined : cgroupPathIn(file, this.#head);
     }
-    return path !== undefined && isWithin(path, this.#root + cgroupPath);
+    return path;
   }
 
   process(tid: number): ProcessName | undefined {

@@ -17,14 +17,15 @@ import {
 } from './protocol.ts';
 import { Staging } from './staging.ts';
 import { MAX_VALUE, type StateLog } from './state-log.ts';
-import { currentOf, type Container, type Directory, type File, type Node, type Tree, type Version } from './tree.ts';
+import { WaitingOpens } from './waiting.ts';
+import { currentOf, isUnassigned, type Container, type Directory, type File, type Node, type Tree, type Version } from './tree.ts';
 
 const BODY = REQUEST_HEADER;
 const MUTATING: ReadonlySet<number> = new Set([
   OP.SETATTR, OP.SYMLINK, OP.MKNOD, OP.MKDIR, OP.UNLINK, OP.RMDIR, OP.LINK, OP.SETXATTR, OP.REMOVEXATTR, OP.CREATE, OP.FALLOCATE,
   OP.COPY_FILE_RANGE, OP.COPY_FILE_RANGE_64, OP.TMPFILE,
 ]);
-const SILENT: ReadonlySet<number> = new Set([OP.FORGET, OP.BATCH_FORGET, OP.INTERRUPT, OP.NOTIFY_REPLY]);
+const SILENT: ReadonlySet<number> = new Set([OP.FORGET, OP.BATCH_FORGET, OP.NOTIFY_REPLY]);
 /** Requests of a dead agent's own threads must not run again, and a new mount's first reply may be lost: only these are answered anew. */
 const REPEATABLE: ReadonlySet<number> = new Set([OP.LOOKUP, OP.GETATTR, OP.OPEN, OP.READ, OP.STATFS, OP.RELEASE, OP.INIT, OP.OPENDIR, OP.READDIR, OP.RELEASEDIR]);
 /** O_WRONLY | O_RDWR | O_TRUNC of open(2), asm-generic/fcntl.h. */
@@ -38,6 +39,8 @@ export interface DispatchParts {
   readonly callers: Callers;
   readonly events: EventFold;
   readonly pins: Pins;
+  /** True when the kernel sends a request again that a dead server left unanswered. */
+  readonly canWait: () => boolean;
   /** Makes the INIT agreement durable before the kernel hears of it. */
   readonly onInit: (agreed: Negotiated | undefined) => void;
 }
@@ -47,8 +50,10 @@ export class Dispatcher {
   readonly reply = Buffer.alloc(REPLY_HEADER + MAX_VALUE);
   readonly holders = new Holders();
   readonly staging = new Staging();
+  readonly waiting = new WaitingOpens();
   readonly #parts: DispatchParts;
   #now = 0;
+  #mayWait = true;
 
   constructor(parts: DispatchParts) {
     this.#parts = parts;
@@ -59,9 +64,10 @@ export class Dispatcher {
     return REPEATABLE.has(header.opcode(request));
   }
 
-  /** Answers the request in `request`; returns the length of the reply, 0 for none. */
-  handle(request: Buffer): number {
+  /** Answers the request in `request`; returns the length of the reply, 0 for none. @param isLast it has waited and may not again */
+  handle(request: Buffer, isLast = false): number {
     this.#now = Date.now();
+    this.#mayWait = !isLast;
     const op = header.opcode(request);
     switch (op) {
       case OP.LOOKUP: return this.#lookup(request);
@@ -77,6 +83,7 @@ export class Dispatcher {
       case OP.RENAME2: return this.#rename(request, 16);
       case OP.WRITE: return this.#write(request);
       case OP.INIT: return this.#init(request);
+      case OP.INTERRUPT: return this.#interrupt(request);
       default:
         if (SILENT.has(op)) return 0;
         return this.#fail(request, MUTATING.has(op) ? ERRNO.EROFS : ERRNO.ENOSYS);
@@ -160,12 +167,15 @@ export class Dispatcher {
     const tid = header.tid(request);
     const file = node.kind === 'version' ? node.file : node;
     const { callers, pins } = this.#parts;
-    const isMember = callers.isInCgroup(tid, file.container.cgroupPath);
+    const isMember = this.#isMember(tid, file.container);
     if (!isMember && !callers.isOwn(tid)) {
+      if (isUnassigned(file.container) && this.#mayWait && this.#parts.canWait() && this.waiting.add(request, file.container, this.#now)) return 0;
       this.#note('refused', file.container, file, node.kind === 'version' ? node : currentOf(file), request);
       return this.#fail(request, ERRNO.EACCES);
     }
     const isWrite = (request.readUInt32LE(BODY) & WRITE_FLAGS) !== 0;
+    // Looked up while nobody could read: the kernel looks the name up again (see holders.ts) and finds the value.
+    if (node.kind === 'version' && node.version === 0 && node !== currentOf(file) && file.container.cgroupPath === undefined) return this.#fail(request, ERRNO.ESTALE);
     if (isWrite && !(file.type === 'bound' && callers.isOwn(tid))) return this.#fail(request, ERRNO.EROFS);
     const tgid = this.#tgid(tid);
     const version = node.kind === 'version' ? node : isWrite ? currentOf(node) : pins.resolve(node, this.#now, () => tgid);
@@ -174,6 +184,18 @@ export class Dispatcher {
     version.opens++;
     if (isMember && !isWrite) this.#opened(version, tid, tgid, request);
     return replyOpen(this.reply, request, { version: version.id, tid }, FOPEN_DIRECT_IO | FOPEN_NOFLUSH);
+  }
+
+  #isMember(tid: number, { cgroupPath, readerId }: Container): boolean {
+    const { callers } = this.#parts;
+    if (cgroupPath !== undefined) return callers.isInCgroup(tid, cgroupPath);
+    return readerId !== undefined && callers.isInContainer(tid, readerId);
+  }
+
+  /** A signal came to somebody who waits. */
+  #interrupt(request: Buffer): number {
+    const held = this.waiting.interrupted(request, BODY);
+    return held === undefined ? 0 : this.#fail(held, ERRNO.EINTR);
   }
 
   #opened(version: Version, tid: number, tgid: number, request: Buffer): void {
@@ -217,7 +239,9 @@ export class Dispatcher {
     if (node.kind !== 'directory') return ERRNO.ENOTDIR;
     const { callers } = this.#parts;
     const tid = header.tid(request);
-    if ((node.container !== undefined && callers.isInCgroup(tid, node.container.cgroupPath)) || callers.isOwn(tid)) return 0;
+    // The names in a volume are no secret (docker volume inspect), and dockerd lists it to see whether it is empty.
+    if (node.container !== undefined && node.container.cgroupPath === undefined) return 0;
+    if ((node.container !== undefined && this.#isMember(tid, node.container)) || callers.isOwn(tid)) return 0;
     if (node.container !== undefined) this.#note('refused', node.container, undefined, undefined, request);
     return ERRNO.EACCES;
   }

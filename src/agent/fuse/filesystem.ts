@@ -13,6 +13,7 @@ import { Gestures, type Gesture } from './gesture.ts';
 import { FUSE_ROLE, GESTURE_PID, POSTED, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type HiddenValue, type Outcome, type Raise, type Report } from './messages.ts';
 import type { ContainerTree, ContainerUpdate } from './plan.ts';
 import { WAKE_NAME, notifyWake } from './protocol.ts';
+import { WAIT_MS } from './waiting.ts';
 import { dieBySignal } from './worker.ts';
 
 export type { FileEvent } from './events.ts';
@@ -276,6 +277,7 @@ export class SecretFilesystem {
         for (const event of report.events) this.#options.onEvent(event);
         this.#wake(FLUSH_MS); // what is folded meanwhile has no other way out when no request follows
         break;
+      case 'waiting': this.#wake(WAIT_MS); break;
       case 'lost': this.#lose(report.failure); break;
       case 'stopped': break;
     }

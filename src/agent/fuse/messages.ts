@@ -34,7 +34,7 @@ export type Command =
 /** A container as containers() shows it. */
 export interface ContainerSummary {
   readonly id: string;
-  readonly cgroupPath: string;
+  readonly cgroupPath: string | undefined;
   readonly files: readonly { readonly name: string; readonly kind: FileKind; readonly version: number; readonly uid: number; readonly gid: number; readonly mode: number }[];
 }
 
@@ -71,6 +71,8 @@ export type Report =
   | { readonly type: 'done'; readonly sequence: number; readonly outcome: Outcome }
   | { readonly type: 'failed'; readonly sequence: number; readonly failure: Failure }
   | { readonly type: 'events'; readonly events: readonly FileEvent[] }
+  /** Readers wait until somebody may read; a tick ends their waiting. */
+  | { readonly type: 'waiting' }
   /** The filesystem cannot be served, or no longer; `sequence` free. */
   | { readonly type: 'lost'; readonly failure: Failure }
   | { readonly type: 'stopped' };

@@ -24,10 +24,12 @@ export interface SecretFile {
 }
 
 export interface ContainerTree {
-  /** The container id, 64 hex digits. */
+  /** The container id, or the id of a volume's mount; 64 hex digits. */
   readonly id: string;
-  /** As /proc/PID/cgroup shows it, below the root of the host's cgroup mount. */
-  readonly cgroupPath: string;
+  /** As /proc/PID/cgroup shows it, below the root of the host's cgroup mount. Undefined for the mount of a volume, which exists before the cgroup does. */
+  readonly cgroupPath?: string | undefined;
+  /** For the mount of a volume: the container whose processes may read; nobody may while it is undefined. */
+  readonly readerId?: string | undefined;
   readonly files: readonly SecretFile[];
 }
 
@@ -66,9 +68,10 @@ function checkFile(file: SecretFile): void {
 /** @throws ERR_WORKLOAD_INVALID when the tree cannot be served as it is */
 export function checkTree(tree: ContainerTree): void {
   if (!/^[0-9a-f]{64}$/.test(tree.id)) throw invalid('a container id is not 64 hex digits');
-  const path = tree.cgroupPath;
+  const { cgroupPath: path, readerId } = tree;
+  if (readerId !== undefined && (path !== undefined || !/^[0-9a-f]{64}$/.test(readerId))) throw invalid('the reader of a volume is not a container id');
   // The root cgroup holds every process of the host, so it can never stand for one container.
-  if (!/^(\/[^/\n]+)+$/.test(path) || path.length > 4096 || path.split('/').some((part) => part === '.' || part === '..')) {
+  if (path !== undefined && (!/^(\/[^/\n]+)+$/.test(path) || path.length > 4096 || path.split('/').some((part) => part === '.' || part === '..'))) {
     throw invalid(`the cgroup path of container ${tree.id.slice(0, 12)} is not an absolute path below the root`);
   }
   for (const names of [tree.files.filter((f) => f.kind !== 'placeholder'), tree.files.filter((f) => f.kind !== 'bound')].map((files) => files.map((f) => f.name))) {
@@ -106,8 +109,8 @@ export function planAdd(tree: Tree, nextId: number, wish: ContainerTree, now: nu
   }
   // Drops come before the rest: a name may return with another kind.
   const drops = [...existing].map((file): StateRecord => ({ type: 'drop-file', container: wish.id, file: file.id }));
-  const head: StateRecord[] = container?.cgroupPath === wish.cgroupPath && drops.length === 0 ? [] : [{
-    type: 'container', id: wish.id, cgroupPath: wish.cgroupPath, generation: container?.generation ?? 0, node: container?.directory.node ?? ids.take(),
+  const head: StateRecord[] = container !== undefined && container.cgroupPath === wish.cgroupPath && container.readerId === wish.readerId && drops.length === 0 ? [] : [{
+    type: 'container', id: wish.id, cgroupPath: wish.cgroupPath, readerId: wish.readerId, generation: container?.generation ?? 0, node: container?.directory.node ?? ids.take(),
     filesNode: container?.filesDirectory.node ?? ids.take(), boundNode: container?.boundDirectory.node ?? ids.take(),
   }];
   return { records: [...head, ...drops, ...records], nextId: ids.nextId };

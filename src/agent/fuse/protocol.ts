@@ -14,7 +14,7 @@ export const OP = {
 export const NOTIFY = { INVAL_INODE: 2, INVAL_ENTRY: 3, RETRIEVE: 5, DELETE: 6, RESEND: 7 } as const;
 
 /** asm-generic/errno-base.h and errno.h. */
-export const ERRNO = { EPERM: 1, ENOENT: 2, EIO: 5, EACCES: 13, EISDIR: 21, ENOTDIR: 20, EINVAL: 22, EROFS: 30, ENOSYS: 38, ESTALE: 116, EPROTO: 71 } as const;
+export const ERRNO = { EPERM: 1, ENOENT: 2, EINTR: 4, EIO: 5, EACCES: 13, EISDIR: 21, ENOTDIR: 20, EINVAL: 22, EROFS: 30, ENOSYS: 38, ESTALE: 116, EPROTO: 71 } as const;
 
 /** INIT flags of the first word that this server takes when offered. */
 export const INIT_FLAGS = { ASYNC_READ: 1 << 0, PARALLEL_DIROPS: 1 << 18, ABORT_ERROR: 1 << 21, EXPLICIT_INVAL_DATA: 1 << 25, INIT_EXT: 1 << 30 } as const;

@@ -8,7 +8,7 @@ import { EventFold } from './events.ts';
 import type { Command, ContainerSummary, HiddenValue, Outcome, Raise } from './messages.ts';
 import { Pins, PIN_IDLE_MS } from './pins.ts';
 import { planAdd, planRemove, planReplace, type Plan } from './plan.ts';
-import { notifyDelete, notifyInvalidateEntry, notifyInvalidateInode, ROOT_NODE, type Negotiated } from './protocol.ts';
+import { INIT_FLAGS2, notifyDelete, notifyInvalidateEntry, notifyInvalidateInode, ROOT_NODE, type Negotiated } from './protocol.ts';
 import type { StateFile } from './state-file.ts';
 import { StateLog, type Slot } from './state-log.ts';
 import type { StateRecord } from './state-record.ts';
@@ -44,7 +44,7 @@ export class FuseServer {
     this.events = new EventFold(callers);
     for (const { record, slot } of records) this.#apply(record, slot, true);
     for (const container of this.tree.containers.values()) for (const file of filesOf(container)) currentOf(file);
-    this.dispatcher = new Dispatcher({ tree: this.tree, log, callers, events: this.events, pins: this.pins, onInit: (agreed) => this.#onInit(agreed) });
+    this.dispatcher = new Dispatcher({ tree: this.tree, log, callers, events: this.events, pins: this.pins, canWait: () => ((this.agreed?.flags2 ?? 0) & INIT_FLAGS2.HAS_RESEND) !== 0, onInit: (agreed) => this.#onInit(agreed) });
   }
 
   /** What kernel and server agreed on; undefined before INIT. */

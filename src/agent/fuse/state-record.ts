@@ -10,7 +10,10 @@ interface InitRecord { readonly type: 'init'; readonly minor: number; readonly f
 interface ContainerRecord {
   readonly type: 'container';
   readonly id: string;
-  readonly cgroupPath: string;
+  /** Absent for the mount of a volume. */
+  readonly cgroupPath?: string | undefined;
+  /** For the mount of a volume: whose processes may read; absent while nobody may. */
+  readonly readerId?: string | undefined;
   readonly node: number;
   readonly filesNode: number;
   readonly boundNode: number;

@@ -64,7 +64,9 @@ export class Container {
   readonly bound = new Map<string, File>();
   /** In no directory, so no request of the kernel leads to them. */
   readonly hidden = new Map<string, File>();
-  cgroupPath: string;
+  /** Undefined for the mount of a volume. */
+  cgroupPath: string | undefined;
+  readerId: string | undefined;
   generation: number;
   /** inotify events are out for everything up to this generation; the first one has no watchers yet. */
   raised = 1;
@@ -74,6 +76,7 @@ export class Container {
   constructor(record: StateRecordOf<'container'>, slot: Slot) {
     this.id = record.id;
     this.cgroupPath = record.cgroupPath;
+    this.readerId = record.readerId;
     this.generation = record.generation;
     this.slot = slot;
     this.directory = { kind: 'directory', role: 'container', node: record.node, container: this };
@@ -89,6 +92,11 @@ export function currentOf(file: File): Version {
   const current = file.versions[file.versions.length - 1];
   if (current === undefined) throw new PurserError('ERR_STATE_CORRUPT', 'a file in the handed-over state has no version');
   return current;
+}
+
+/** True while nobody may read: a volume is mounted, and for which container is not known yet. */
+export function isUnassigned(container: Container): boolean {
+  return container.cgroupPath === undefined && container.readerId === undefined;
 }
 
 /** All files of a container, in a directory or hidden. */
@@ -163,6 +171,7 @@ export class Tree {
       dropped.meta.push(known.slot);
       known.slot = slot;
       known.cgroupPath = record.cgroupPath;
+      known.readerId = record.readerId;
       known.generation = Math.max(known.generation, record.generation);
       return;
     }

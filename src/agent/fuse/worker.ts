@@ -12,6 +12,7 @@ import { FUSE_ROLE, GESTURE_PID, POSTED, type Failure, type FuseWorkerData, type
 import { INIT_FLAGS2, OP, REQUEST_BUFFER, REQUEST_HEADER, header, notifyResend } from './protocol.ts';
 import { FuseServer } from './server.ts';
 import { stateFile } from './state-file.ts';
+import { isUnassigned } from './tree.ts';
 
 /** Reports a failure that must not be survived, and ends the process so that the holder starts a successor. */
 export function dieBySignal(what: string, error: unknown): never {
@@ -63,6 +64,7 @@ class Loop {
       this.#flushEvents(false);
       const posted = Atomics.load(this.#signal, POSTED);
       if (posted !== this.#seen) this.#obey(posted);
+      if (!this.#server.dispatcher.waiting.isEmpty) this.#letWait();
     }
     this.#flushEvents(true);
     this.#post({ type: 'stopped' });
@@ -110,9 +112,16 @@ class Loop {
     }
   }
 
-  #answer(request: Buffer): void {
+  /** Answers those who need not wait any longer; the main thread's tick comes when the time of the others is over. */
+  #letWait(): void {
+    const { dispatcher: { waiting }, tree } = this.#server;
+    for (const request of waiting.take(Date.now(), (container) => !isUnassigned(container) || tree.containers.get(container.id) !== container)) this.#answer(request, true);
+    if (!waiting.isEmpty) this.#post({ type: 'waiting' });
+  }
+
+  #answer(request: Buffer, isLast = false): void {
     const { dispatcher } = this.#server;
-    const length = dispatcher.handle(request);
+    const length = dispatcher.handle(request, isLast);
     if (length === 0) return;
     try {
       writeSync(this.#fd, dispatcher.reply, 0, length);

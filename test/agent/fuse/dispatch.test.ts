@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cgroupPathIn, decidingHierarchy, isWithin, mountRoot, type Callers } from '../../../src/agent/fuse/caller.ts';
+import { cgroupPathIn, containerIn, decidingHierarchy, isWithin, mountRoot, type Callers } from '../../../src/agent/fuse/caller.ts';
 import { EventFold } from '../../../src/agent/fuse/events.ts';
 import { ERRNO, OP, ROOT_NODE, negotiate } from '../../../src/agent/fuse/protocol.ts';
 import { PIN_IDLE_MS } from '../../../src/agent/fuse/pins.ts';
 import { FuseServer } from '../../../src/agent/fuse/server.ts';
+import { WAIT_MS } from '../../../src/agent/fuse/waiting.ts';
 import type { StateFile } from '../../../src/agent/fuse/state-file.ts';
 
 const ID = 'c'.repeat(64);
@@ -17,6 +18,7 @@ const TGID: Record<number, number> = { [MEMBER]: 100, [SIBLING_THREAD]: 100, [ST
 const callers: Callers = {
   isOwn: (tid) => tid === AGENT,
   isInCgroup: (tid, path) => path === `/docker/${ID}` && [MEMBER, SIBLING_THREAD, OTHER_MEMBER].includes(tid),
+  isInContainer: (tid, id) => id === ID && [MEMBER, SIBLING_THREAD, OTHER_MEMBER].includes(tid),
   process: (tid) => (TGID[tid] === undefined ? undefined : { tgid: TGID[tid], name: `p${TGID[tid]}` }),
   executable: () => '/bin/reader',
 };
@@ -385,4 +387,100 @@ describe('EventFold', () => {
     assert.equal(events.reduce((sum, { count }) => sum + count, 0), 50_000);
     assert.equal(events.at(-1)!.process.pid, 0);
   });
+});
+
+describe('a volume', () => {
+  const MOUNT = 'd'.repeat(64);
+  const RESENDS = 1 << 7;
+
+  /** A mounted volume of which nobody knows for whom it is; the kernel can send requests again, or not. */
+  function mounted(flags2 = RESENDS) {
+    const fs = new Mounted();
+    fs.server.dispatcher.handle(initRequest(flags2));
+    const file = { name: 'db', kind: 'versioned', uid: 0, gid: 0, mode: 0o444 } as const;
+    const mount = (readerId: string | undefined, version: number, content: string): void => {
+      fs.server.execute({ op: 'add', tree: { id: MOUNT, readerId, files: [{ ...file, version, content: Buffer.from(content) }] } }, Date.now());
+    };
+    mount(undefined, 0, '');
+    const directory = fs.lookup(fs.lookup(ROOT_NODE, MOUNT, MEMBER), 'files', MEMBER);
+    const isDecided = (container: { readerId: string | undefined }): boolean => container.readerId !== undefined;
+    return { fs, mount, directory, waiting: fs.server.dispatcher.waiting, isDecided, open: (node: number, tid: number) => fs.call(OP.OPEN, node, tid, Buffer.alloc(8)) };
+  }
+
+  function initRequest(flags2: number): Buffer {
+    const body = Buffer.alloc(64);
+    [7, 45, 131_072, (1 << 30) | (1 << 18), flags2].forEach((value, index) => body.writeInt32LE(value, index * 4));
+    return request(OP.INIT, 0, AGENT, body);
+  }
+
+  test('an open waits until it is known who may read, is sent back to look again, and then reads the value', () => {
+    const { fs, mount, directory, waiting, isDecided, open } = mounted();
+    const early = fs.lookup(directory, 'db', MEMBER);
+    assert.equal(open(early, MEMBER).length, 0, 'no reply yet');
+    assert.deepEqual(waiting.take(Date.now(), isDecided), []);
+    mount(ID, 3, 'value-3');
+    const [held] = waiting.take(Date.now(), isDecided);
+    assert.ok(held && waiting.isEmpty);
+    const length = fs.server.dispatcher.handle(held, true);
+    assert.equal(-fs.server.dispatcher.reply.readInt32LE(4), ERRNO.ESTALE);
+    assert.ok(length > 0);
+    const node = fs.lookup(directory, 'db', MEMBER);
+    assert.notEqual(node, early);
+    assert.equal(open(node, MEMBER).errno, 0);
+    assert.equal(open(node, STRANGER).errno, ERRNO.EACCES);
+  });
+
+  test('an open that waited long enough is refused and recorded, and does not wait again', () => {
+    const { fs, directory, waiting, isDecided, open } = mounted();
+    open(fs.lookup(directory, 'db', MEMBER), MEMBER);
+    const [held] = waiting.take(Date.now() + WAIT_MS, isDecided);
+    assert.ok(held);
+    fs.server.dispatcher.handle(held, true);
+    assert.equal(-fs.server.dispatcher.reply.readInt32LE(4), ERRNO.EACCES);
+    assert.ok(waiting.isEmpty);
+    assert.deepEqual(fs.server.events.flush(Date.now(), true)?.map(({ type, containerId, name }) => [type, containerId, name]), [['refused', MOUNT, 'db']]);
+  });
+
+  test('an interrupt ends the waiting at once, one of something else says nothing', () => {
+    const { fs, directory, waiting, open } = mounted();
+    const unique = Buffer.alloc(8);
+    unique.writeBigUInt64LE(7n);
+    open(fs.lookup(directory, 'db', MEMBER), MEMBER);
+    assert.equal(fs.call(OP.INTERRUPT, 0, MEMBER, unique).length, 0);
+    unique.writeBigUInt64LE(0x8000_0000_0000_0042n);
+    assert.equal(fs.call(OP.INTERRUPT, 0, MEMBER, unique).errno, ERRNO.EINTR);
+    assert.ok(waiting.isEmpty);
+  });
+
+  test('nothing waits where the kernel cannot send a request again', () => {
+    const { fs, directory, open } = mounted(0);
+    assert.equal(open(fs.lookup(directory, 'db', MEMBER), MEMBER).errno, ERRNO.EACCES);
+  });
+
+  test('its names may be listed by anyone, its files are read-only', () => {
+    const { fs, mount, directory } = mounted();
+    assert.equal(fs.call(OP.OPENDIR, directory, STRANGER).errno, 0);
+    mount(ID, 1, 'x');
+    const write = Buffer.alloc(8);
+    write.writeUInt32LE(1);
+    assert.equal(fs.call(OP.OPEN, fs.lookup(directory, 'db', MEMBER), MEMBER, write).errno, ERRNO.EROFS);
+  });
+
+  test('it may be given to another container, and to none that is no container', () => {
+    const { fs, mount, directory, open } = mounted();
+    mount('e'.repeat(64), 1, 'x');
+    assert.equal(open(fs.lookup(directory, 'db', MEMBER), MEMBER).errno, ERRNO.EACCES);
+    mount(ID, 1, 'x');
+    assert.equal(open(fs.lookup(directory, 'db', MEMBER), MEMBER).errno, 0);
+    assert.throws(() => mount('/docker/x', 1, 'x'), { code: 'ERR_WORKLOAD_INVALID' });
+    assert.throws(() => fs.server.execute({ op: 'add', tree: { id: MOUNT, cgroupPath: '/docker/x', readerId: ID, files: [] } }, 0), { code: 'ERR_WORKLOAD_INVALID' });
+  });
+});
+
+test('containerIn() finds the outermost container of a cgroup path', () => {
+  const [A, B] = ['a'.repeat(64), 'b'.repeat(64)];
+  for (const [path, expected] of [
+    [`/docker/${A}`, A], [`/system.slice/docker-${A}.scope`, A], [`/parent/${A}/init`, A], [`/docker/${A}/docker/${B}`, A], [`/docker/${A}/${B}`, A],
+    ['/user.slice', undefined], ['/', undefined], [`/x${A}`, undefined], [`/docker/${A}0`, undefined], [`/libpod-${A}.scope`, undefined],
+  ] as const) assert.equal(containerIn(path), expected, path);
 });
