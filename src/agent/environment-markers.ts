@@ -6,18 +6,22 @@ import { join } from 'node:path';
 
 export class EnvironmentMarkers {
   readonly #directory: string;
+  /** Most containers have none, and their end must not cost a system call. */
+  readonly #marked: Set<string>;
 
-  private constructor(directory: string) {
+  private constructor(directory: string, marked: readonly string[]) {
     this.#directory = directory;
+    this.#marked = new Set(marked);
   }
 
   static async open(directory: string): Promise<EnvironmentMarkers> {
     await mkdir(directory, { recursive: true, mode: 0o700 });
-    return new EnvironmentMarkers(directory);
+    return new EnvironmentMarkers(directory, await readdir(directory));
   }
 
   /** Not synced: after a power loss there is no container to start. */
   async put(id: string, bundle: string): Promise<void> {
+    this.#marked.add(id);
     // A bundle path may have a line break; then the whole is no path that exists, and the start is refused.
     await writeFile(this.#path(id), `${bundle}\n`, { mode: 0o600 });
   }
@@ -28,14 +32,14 @@ export class EnvironmentMarkers {
   }
 
   async remove(id: string): Promise<void> {
-    await rm(this.#path(id), { force: true });
+    if (this.#marked.delete(id)) await rm(this.#path(id), { force: true });
   }
 
   /** Removes what a predecessor could not, older than `graceMs`. */
   async sweep(isNeeded: (id: string) => boolean, graceMs: number): Promise<void> {
-    for (const id of await readdir(this.#directory)) {
+    for (const id of this.#marked) {
       if (isNeeded(id)) continue;
-      const { mtimeMs } = await stat(this.#path(id));
+      const mtimeMs = await stat(this.#path(id)).then((found) => found.mtimeMs, () => 0);
       if (Date.now() - mtimeMs > graceMs) await this.remove(id);
     }
   }

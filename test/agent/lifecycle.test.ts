@@ -82,7 +82,7 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [], mode = 
   const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, swarmLive, rotation, ledger, docker, log, startGraceMs: 1000 });
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => containers.flush());
   const config = () => JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { process: { env: string[] }; mounts: { destination: string; source: string; options: string[] }[] };
-  return { directory, bundle, config, state, writeRecord, trees, core, entries, docker, lifecycle, containers, text, create: () => lifecycle.request({ v: 1, verb: 'create', id: ID, bundle }) };
+  return { directory, bundle, config, state, writeRecord, trees, core, entries, docker, lifecycle, containers, markers, text, create: () => lifecycle.request({ v: 1, verb: 'create', id: ID, bundle }) };
 }
 
 const DB = { labels: { 'purser.file.db': REF } };
@@ -299,14 +299,14 @@ test('create makes files of variables for files-only, and exec follows', async (
 });
 
 test('reconcile removes marks of containers that are gone', async () => {
-  const { lifecycle, directory, docker } = await world({});
-  const mark = (id: string, ageMs: number): string => {
+  const { lifecycle, directory, docker, markers } = await world({});
+  const mark = async (id: string, ageMs: number): Promise<string> => {
     const path = join(directory, 'environment', id);
-    writeFileSync(path, '/b\n');
+    await markers.put(id, '/b');
     utimesSync(path, new Date(), new Date(Date.now() - ageMs));
     return path;
   };
-  const [old, young, running] = [mark('1'.repeat(64), 5000), mark('2'.repeat(64), 0), mark('3'.repeat(64), 5000)];
+  const [old, young, running] = [await mark('1'.repeat(64), 5000), await mark('2'.repeat(64), 0), await mark('3'.repeat(64), 5000)];
   docker.running = ['3'.repeat(64)];
   await lifecycle.reconcile();
   assert.deepEqual([old, young, running].map((path) => existsSync(path)), [false, true, true]);
