@@ -99,6 +99,7 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
       await Promise.all([docker.stop(), watch.stop(), rotation.stop(), identities.stop()]);
       // Before the sender, so that the last reads are in the spool.
       await trees.detach();
+      ledger.close();
       await sender.stop();
       spool.close();
       await containers.flush();

@@ -7,6 +7,7 @@ import { secretsOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { FileEvent } from './fuse/events.ts';
 import type { NewUsageEntry } from './ledger-spool.ts';
+import { OpenFold } from './open-fold.ts';
 
 export type ReleaseReason = Extract<UsageEntry, { type: 'released' }>['reason'];
 
@@ -24,6 +25,7 @@ export class Ledger {
   /** Files by container and name; of a template the latest renderings, newest first. */
   readonly #known = new Map<string, ReadonlyMap<string, readonly GrantedFile[]>>();
   readonly #forgetting = new Map<string, NodeJS.Timeout>();
+  readonly #opens = new OpenFold((event) => this.#enter(event));
 
   constructor(append: AppendEntry, log: Logger) {
     this.#append = append;
@@ -70,10 +72,17 @@ export class Ledger {
     }
   }
 
+  /** @param attempt counts from 1 */
+  acted(id: string, action: { readonly action: string; readonly outcome: 'done' | 'failed'; readonly exit_code?: number; readonly duration_ms: number; readonly attempt: number; readonly message?: string }): void {
+    this.#append({ type: 'action', time: new Date().toISOString(), container_id: id, ...action });
+  }
+
   released(id: string, reason: ReleaseReason): void {
+    this.#opens.end(id);
     this.#append({ type: 'released', time: new Date().toISOString(), container_id: id, reason });
     clearTimeout(this.#forgetting.get(id));
     this.#forgetting.set(id, setTimeout(() => {
+      this.#opens.end(id);
       this.#known.delete(id);
       this.#forgetting.delete(id);
     }, REMEMBER_MS).unref());
@@ -81,18 +90,25 @@ export class Ledger {
 
   /** Records what the filesystem saw. */
   observed(events: readonly FileEvent[]): void {
-    for (const event of events) {
-      const files = this.#known.get(event.containerId)?.get(event.name);
-      const file = files?.find(({ version }) => version === event.version) ?? files?.[0];
-      const common = {
-        time: new Date().toISOString(), container_id: event.containerId, count: event.count,
-        first_time: new Date(event.firstTime).toISOString(), last_time: new Date(event.lastTime).toISOString(), process: processOf(event),
-      };
-      if (event.type === 'refused') this.#append({ ...common, type: 'refused', ...(file === undefined ? {} : { target: file.target }) });
-      else if (file?.source.type === 'template') for (const entry of entriesOf(file)) this.#append({ ...common, type: 'opened', ...entry });
-      else if (file !== undefined) for (const entry of entriesOf(file)) this.#append({ ...common, type: 'opened', ...entry, version: event.version });
-      else this.#log.warn({ container: event.containerId.slice(0, 12) }, 'an open of a file without a record is not in the ledger');
-    }
+    for (const event of events) this.#opens.add(event);
+  }
+
+  /** Passes on what is still counted together; the agent stops. */
+  close(): void {
+    this.#opens.close();
+  }
+
+  #enter(event: FileEvent): void {
+    const files = this.#known.get(event.containerId)?.get(event.name);
+    const file = files?.find(({ version }) => version === event.version) ?? files?.[0];
+    const common = {
+      time: new Date().toISOString(), container_id: event.containerId, count: event.count,
+      first_time: new Date(event.firstTime).toISOString(), last_time: new Date(event.lastTime).toISOString(), process: processOf(event),
+    };
+    if (event.type === 'refused') this.#append({ ...common, type: 'refused', ...(file === undefined ? {} : { target: file.target }) });
+    else if (file?.source.type === 'template') for (const entry of entriesOf(file)) this.#append({ ...common, type: 'opened', ...entry });
+    else if (file !== undefined) for (const entry of entriesOf(file)) this.#append({ ...common, type: 'opened', ...entry, version: event.version });
+    else this.#log.warn({ container: event.containerId.slice(0, 12) }, 'an open of a file without a record is not in the ledger');
   }
 }
 
