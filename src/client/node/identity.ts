@@ -89,7 +89,7 @@ export function lockStateDirectory(stateDirectory: string): FileLock {
   return lockFile(join(stateDirectory, 'lock'), {
     code: 'ERR_STATE_LOCKED',
     message: `another agent uses the state directory ${stateDirectory}`,
-    hint: 'stop that agent first, or give this one its own --state-directory',
+    hint: 'stop that agent first, or give this one its own --state-dir',
   });
 }
 
