@@ -94,6 +94,11 @@ describe('isolation', () => {
     }
     assert.ok(memory() - before < 256, `${String(before)} MiB became ${String(memory())} MiB`);
     await docker('rm', '-f', 'flood');
+    const opens = await eventually('the opens that were counted together', async () => {
+      const [row] = JSON.parse(await purser.purser('usage', '--container', 'flood', '--all', '--format', 'json')) as { opens: number; released_time: string | null }[];
+      return row?.released_time !== null && row !== undefined && row.opens > 500 ? row.opens : undefined;
+    });
+    assert.ok(opens > 500);
   });
 
   test('SIGUSR1 opens no debugger in core or agent', async () => {
