@@ -56,6 +56,8 @@ const recordSchema = z.strictObject({
   /** What is done after files changed in place, and whether it is still to be done. */
   onRotate: onRotateSchema.optional(),
   isActionDue: z.boolean().optional(),
+  /** The files are those of a volume, in a tree of its own: one for each mount. `uses`: how often Docker has mounted and not unmounted it. */
+  volume: z.strictObject({ name: z.string().max(256), mountId: z.string().regex(/^[0-9a-f]{64}$/), uses: z.number().int().min(1) }).optional(),
 });
 
 /** The file: what it is, then the record. */
@@ -67,6 +69,11 @@ export type ContainerRecord = Readonly<Omit<z.infer<typeof recordSchema>, 'files
   readonly files: readonly GrantedFile[];
   readonly overMounts: readonly OverMount[];
 };
+
+/** The tree that holds the record's files, which also names the record: the container's own, or that of a volume's mount. */
+export function treeOf({ workload, volume }: Pick<ContainerRecord, 'workload' | 'volume'>): string {
+  return volume?.mountId ?? workload.id;
+}
 
 /** The secrets behind a file: one, or those of its template. */
 export function secretsOf(file: GrantedFile): readonly Pick<HeldSecret, 'path' | 'field' | 'version'>[] {

@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { containerFileSchema, secretsOf } from './container-record.ts';
+import { containerFileSchema, secretsOf, treeOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 
 /** Milliseconds from a rotation until its records go to the disk: a hundred of them cost more than the rotation, and readers wait. */
@@ -54,14 +54,14 @@ export class Containers {
     return [...this.#records.values()];
   }
 
-  /** Ids of the containers with a file from `path` that may move. */
+  /** Trees with a file from `path` that may move. */
   holding(path: string): readonly string[] {
     return [...this.#holders.get(path) ?? []];
   }
 
   /** Adds or replaces a record; the copy on disk follows. */
   put(record: ContainerRecord): void {
-    this.#unindex(record.workload.id);
+    this.#unindex(treeOf(record));
     this.#index(record);
     void this.#store(record);
   }
@@ -71,9 +71,9 @@ export class Containers {
    * successor would know older numbers, which it does not decide by.
    */
   moved(record: ContainerRecord): void {
-    this.#unindex(record.workload.id);
+    this.#unindex(treeOf(record));
     this.#index(record);
-    this.#outdated.add(record.workload.id);
+    this.#outdated.add(treeOf(record));
     this.#settling ??= setTimeout(() => { void this.#settle(); }, SETTLE_MS).unref();
   }
 
@@ -96,10 +96,10 @@ export class Containers {
   }
 
   #index(record: ContainerRecord): void {
-    this.#records.set(record.workload.id, record);
+    this.#records.set(treeOf(record), record);
     for (const { path } of record.files.filter(isMovable).flatMap(secretsOf)) {
       const holders = this.#holders.get(path) ?? new Set();
-      this.#holders.set(path, holders.add(record.workload.id));
+      this.#holders.set(path, holders.add(treeOf(record)));
     }
   }
 
@@ -124,7 +124,7 @@ export class Containers {
   }
 
   #store(record: ContainerRecord): Promise<void> {
-    const { id } = record.workload;
+    const id = treeOf(record);
     this.#outdated.delete(id);
     const text = `${JSON.stringify({ format: 1, container: record })}\n`;
     return this.#later(id, () => writeFileAtomic(this.#file(id), text, { mode: 0o600 }));

@@ -3,7 +3,7 @@
 
 import type { Logger } from 'pino';
 import type { UsageEntry } from '../wire/node-protocol.ts';
-import { secretsOf } from './container-record.ts';
+import { secretsOf, treeOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { FileEvent } from './fuse/events.ts';
 import type { NewUsageEntry } from './ledger-spool.ts';
@@ -24,6 +24,8 @@ export class Ledger {
   readonly #log: Logger;
   /** Files by container and name; of a template the latest renderings, newest first. */
   readonly #known = new Map<string, ReadonlyMap<string, readonly GrantedFile[]>>();
+  /** Trees of volumes, with the containers that they are mounted in. */
+  readonly #volumes = new Map<string, string>();
   readonly #forgetting = new Map<string, NodeJS.Timeout>();
   readonly #opens = new OpenFold((event) => this.#enter(event));
 
@@ -34,9 +36,11 @@ export class Ledger {
 
   /** Names the files of a container without an entry: a predecessor granted them. */
   know(record: ContainerRecord): void {
-    clearTimeout(this.#forgetting.get(record.workload.id));
-    const before = this.#known.get(record.workload.id);
-    this.#known.set(record.workload.id, new Map(record.files.map((file) => {
+    const tree = treeOf(record);
+    clearTimeout(this.#forgetting.get(tree));
+    if (record.volume !== undefined) this.#volumes.set(tree, record.workload.id);
+    const before = this.#known.get(tree);
+    this.#known.set(tree, new Map(record.files.map((file) => {
       const older = file.source.type === 'template' ? before?.get(file.name)?.filter(({ version }) => version !== file.version) ?? [] : [];
       return [file.name, [file, ...older].slice(0, MAX_RENDERINGS)];
     })));
@@ -58,7 +62,7 @@ export class Ledger {
 
   /** @param files the files that changed, with their new versions */
   rotated(record: ContainerRecord, files: readonly GrantedFile[]): void {
-    const before = this.#known.get(record.workload.id);
+    const before = this.#known.get(treeOf(record));
     this.know(record);
     for (const file of files) {
       const held = new Map(before?.get(file.name)?.slice(0, 1).flatMap(entriesOf).map((entry) => [keyOf(entry), entry.version]) ?? []);
@@ -78,13 +82,17 @@ export class Ledger {
   }
 
   released(id: string, reason: ReleaseReason): void {
-    this.#opens.end(id);
+    const trees = [id, ...[...this.#volumes].filter(([, container]) => container === id).map(([tree]) => tree)];
+    for (const tree of trees) this.#opens.end(tree);
     this.#append({ type: 'released', time: new Date().toISOString(), container_id: id, reason });
-    clearTimeout(this.#forgetting.get(id));
-    this.#forgetting.set(id, setTimeout(() => {
-      this.#opens.end(id);
-      this.#known.delete(id);
-      this.#forgetting.delete(id);
+    for (const tree of trees) this.#forget(tree);
+  }
+
+  #forget(tree: string): void {
+    clearTimeout(this.#forgetting.get(tree));
+    this.#forgetting.set(tree, setTimeout(() => {
+      this.#opens.end(tree);
+      for (const map of [this.#known, this.#volumes, this.#forgetting]) map.delete(tree);
     }, REMEMBER_MS).unref());
   }
 
@@ -102,7 +110,7 @@ export class Ledger {
     const files = this.#known.get(event.containerId)?.get(event.name);
     const file = files?.find(({ version }) => version === event.version) ?? files?.[0];
     const common = {
-      time: new Date().toISOString(), container_id: event.containerId, count: event.count,
+      time: new Date().toISOString(), container_id: this.#volumes.get(event.containerId) ?? event.containerId, count: event.count,
       first_time: new Date(event.firstTime).toISOString(), last_time: new Date(event.lastTime).toISOString(), process: processOf(event),
     };
     if (event.type === 'refused') this.#append({ ...common, type: 'refused', ...(file === undefined ? {} : { target: file.target }) });

@@ -9,7 +9,7 @@ import { MAX_WORKLOADS } from '../wire/node-protocol.ts';
 import type { ResolveResult } from '../wire/node-protocol.ts';
 import { isMovable } from './containers.ts';
 import type { Containers } from './containers.ts';
-import { secretsOf } from './container-record.ts';
+import { secretsOf, treeOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { CoreLink } from './core-link.ts';
 import type { ChangedFile } from './fuse/filesystem.ts';
@@ -77,7 +77,7 @@ export class Rotation {
   /** The core does not remember this node: ask about everything held, which also makes the node a holder again. */
   resync(): void {
     this.#epoch++;
-    for (const { workload } of this.#options.containers.all()) this.#pending.set(workload.id, 'all');
+    for (const record of this.#options.containers.all()) this.#pending.set(treeOf(record), 'all');
     this.#begin();
   }
 
@@ -86,8 +86,8 @@ export class Rotation {
    * @param epoch the epoch before its references were resolved
    */
   admitted(record: ContainerRecord, epoch: number): void {
-    if (epoch !== this.#epoch) this.#pending.set(record.workload.id, 'all');
-    else for (const { path } of record.files.filter(isMovable).flatMap(secretsOf).filter(({ path, version }) => isOlder(version, this.#seen.get(path)))) this.#want(record.workload.id, path);
+    if (epoch !== this.#epoch) this.#pending.set(treeOf(record), 'all');
+    else for (const { path } of record.files.filter(isMovable).flatMap(secretsOf).filter(({ path, version }) => isOlder(version, this.#seen.get(path)))) this.#want(treeOf(record), path);
     this.#begin();
   }
 
@@ -147,12 +147,12 @@ export class Rotation {
     const moved: { id: string; files: readonly GrantedFile[] }[] = [];
     for (const [index, question] of questions.entries()) {
       // Started anew while the core was asked: the new run has values of its own, and admitted() looks after them.
-      if (this.#options.containers.get(question.record.workload.id)?.grantedAt !== question.record.grantedAt) continue;
+      if (this.#options.containers.get(treeOf(question.record))?.grantedAt !== question.record.grantedAt) continue;
       const answer = workloads[index];
       const changes = this.#changes(question, templates, [...answer?.results ?? []], [...answer?.swarm_secrets ?? []]);
       if (changes.length === 0) continue;
-      updates.push({ containerId: question.record.workload.id, files: changes.map(({ file, content }) => ({ name: file.name, version: file.version, content })) });
-      moved.push({ id: question.record.workload.id, files: changes.map(({ file }) => file) });
+      updates.push({ containerId: treeOf(question.record), files: changes.map(({ file, content }) => ({ name: file.name, version: file.version, content })) });
+      moved.push({ id: treeOf(question.record), files: changes.map(({ file }) => file) });
     }
     if (updates.length === 0) return;
     let changed: Set<string>;
