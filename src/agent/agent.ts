@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { withDeadline } from '../lib/deadline.ts';
 import { isPurserError, messageOf } from '../lib/errors.ts';
+import { Actions } from './actions.ts';
 import { Containers } from './containers.ts';
 import { SessionCoreLink } from './core-link.ts';
 import { DockerEngine } from './docker.ts';
@@ -20,6 +21,7 @@ import { Ledger } from './ledger.ts';
 import { LedgerSender } from './ledger-sender.ts';
 import { LedgerSpool } from './ledger-spool.ts';
 import { Lifecycle } from './lifecycle.ts';
+import { performAction } from './perform-action.ts';
 import { Preparer } from './prepare.ts';
 import { Rotation } from './rotation.ts';
 import { RuntimeSocket } from './runtime-socket.ts';
@@ -71,7 +73,8 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const mountRoot = join(runDirectory, 'ro');
   const markers = await EnvironmentMarkers.open(join(runDirectory, 'environment'));
   const isCoreAway = (): boolean => !watch.isConnected;
-  const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
+  const actions = new Actions({ containers, ledger, log, perform: (record, action, stop) => performAction(docker, record, action, stop) });
+  const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates), onRotated: (id, files) => actions.rotated(id, files) });
   const identities = new IdentityRefresh({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
   const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
   const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, identities, environment: settings.environment });
@@ -91,10 +94,12 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   sender.start();
   watch.start();
   identities.wake();
+  actions.recover();
   docker.follow({ onConnected: reconcile, onEvent: (event) => { void lifecycle.event(event); } });
   log.info({ node: identity.name, core: session.address, served: trees.containers().length }, 'agent ready');
   return {
     async stop() {
+      await withDeadline(actions.stop(), CLOSE_MS, () => new Error('a restart is still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'actions after rotations were left'));
       await withDeadline(socket.close(), CLOSE_MS, () => new Error('requests are still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the runtime socket was closed early'));
       await Promise.all([docker.stop(), watch.stop(), rotation.stop(), identities.stop()]);
       // Before the sender, so that the last reads are in the spool.

@@ -25,6 +25,10 @@ export interface DockerListener {
 }
 
 const CALL_TIMEOUT_MS = 5000;
+/** The runtime asks the agent for the variables of a command, and waits up to 30 s. */
+const ACTION_TIMEOUT_MS = 60_000;
+/** Docker gives a container 10 s to stop unless it was started with more. */
+const RESTART_TIMEOUT_MS = 600_000;
 const MAX_EVENT_BYTES = 1024 * 1024;
 const ID = /^[0-9a-f]{64}$/;
 
@@ -74,14 +78,52 @@ export class DockerEngine {
     };
   }
 
+  /**
+   * Runs a command in a container as the container's user, without its input and output.
+   * @returns the id of the exec, once the command runs
+   * @throws ERR_DOCKER_ACTION, ERR_DOCKER_UNAVAILABLE
+   */
+  async startExec(id: string, command: readonly string[]): Promise<string> {
+    return this.#act(ACTION_TIMEOUT_MS, async (docker) => {
+      const exec = await docker.getContainer(id).exec({ Cmd: [...command], AttachStdin: false, AttachStdout: false, AttachStderr: false });
+      (await exec.start({ Detach: true, Tty: false })).destroy();
+      return exec.id;
+    });
+  }
+
+  /** @throws ERR_DOCKER_ACTION, ERR_DOCKER_UNAVAILABLE */
+  async execState(exec: string): Promise<{ readonly isRunning: boolean; readonly exitCode: number | null; readonly pid: number }> {
+    // Of an exec, which no start of a container waits for.
+    const { Running, ExitCode, Pid } = await this.#act(CALL_TIMEOUT_MS, (docker) => docker.getExec(exec).inspect());
+    return { isRunning: Running, exitCode: ExitCode, pid: Pid };
+  }
+
+  /** Stops a container within its own time, and starts it again. @throws ERR_DOCKER_ACTION, ERR_DOCKER_UNAVAILABLE */
+  async restart(id: string): Promise<void> {
+    await this.#act(RESTART_TIMEOUT_MS, (docker) => docker.getContainer(id).restart());
+  }
+
+  async #act<T>(timeoutMs: number, action: (docker: Docker) => Promise<T>): Promise<T> {
+    try {
+      return await withDeadline(action(new Docker({ socketPath: this.#socketPath })), timeoutMs, () => new Error(`no answer within ${timeoutMs / 1000} s`));
+    } catch (error) {
+      if (!isRefusal(error)) throw this.#unavailable(error);
+      throw new PurserError('ERR_DOCKER_ACTION', typeof error.json?.message === 'string' ? error.json.message : `status ${error.statusCode}`, { hint: 'see the log of dockerd', cause: error });
+    }
+  }
+
   async #ask<T>(question: (docker: Docker) => Promise<T>): Promise<T> {
     try {
       const docker = new Docker({ socketPath: this.#socketPath, timeout: CALL_TIMEOUT_MS });
       return await withDeadline(question(docker), CALL_TIMEOUT_MS, () => new Error(`no answer within ${CALL_TIMEOUT_MS / 1000} s`));
     } catch (error) {
-      throw new PurserError('ERR_DOCKER_UNAVAILABLE', `the Docker Engine at ${this.#socketPath} does not answer: ${reasonOf(error)}`,
-        { hint: 'start Docker, or name its socket with --docker-socket', cause: error });
+      throw this.#unavailable(error);
     }
+  }
+
+  #unavailable(error: unknown): PurserError {
+    return new PurserError('ERR_DOCKER_UNAVAILABLE', `the Docker Engine at ${this.#socketPath} does not answer: ${reasonOf(error)}`,
+      { hint: 'start Docker, or name its socket with --docker-socket', cause: error });
   }
 
   async #run(listener: DockerListener): Promise<void> {
@@ -139,6 +181,11 @@ async function* lines(stream: Readable): AsyncGenerator<string> {
     if (rest.length > MAX_EVENT_BYTES) throw new Error('an event is too long');
     yield* parts.filter((part) => part !== '');
   }
+}
+
+/** Docker's own answer, as against none. */
+function isRefusal(error: unknown): error is Error & { readonly statusCode: number; readonly json?: { readonly message?: unknown } | null } {
+  return error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number';
 }
 
 function reasonOf(error: unknown): string {

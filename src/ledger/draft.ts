@@ -74,6 +74,7 @@ export class Draft {
       case 'opened': return this.#opened(id, container, entry, at, isAdjusted);
       case 'rotated': return this.#rotated(id, container, entry, at, isAdjusted);
       case 'refused': return this.#refused(id, container, entry, at);
+      case 'action': return this.#acted(id, container, entry, at);
       case 'released': return this.#releasedAll(id, container, entry, at);
     }
   }
@@ -115,6 +116,12 @@ export class Draft {
       ...record, refused: addCounts(record.refused, entry.count), processes: foldProcess(record.processes, processCount(entry, at)),
     });
     return record.unknown ? { unknown: true } : {};
+  }
+
+  #acted(id: string, container: ContainerDraft, entry: Of<'action'>, at: number): EntryFlags {
+    const { action, outcome, exit_code, duration_ms, attempt, message } = entry;
+    this.#putContainer(id, container, { ...container.record, action: { action, outcome, exit_code, duration_ms, attempt, message, time: at } });
+    return container.record.unknown ? { unknown: true } : {};
   }
 
   #releasedAll(id: string, container: ContainerDraft, entry: Of<'released'>, at: number): EntryFlags {

@@ -9,7 +9,7 @@ import { parseDuration } from '../lib/duration.ts';
 import { PurserError } from '../lib/errors.ts';
 import { decodeRecord } from '../lib/json-record.ts';
 import { validate } from '../wire/validate.ts';
-import { containerSchema, hash, holdingSchema, keys, parseIndexName, releaseTime, type ContainerRecord, type Holding, type HoldingKey, type ProcessCount } from './record.ts';
+import { containerSchema, hash, holdingSchema, keys, parseIndexName, releaseTime, type ContainerRecord, type Holding, type HoldingKey, type ProcessCount, type RotateAction } from './record.ts';
 
 const DEFAULT_LIMIT = 10_000;
 /** Of one answer, in characters of JSON; a client takes 32 MiB. */
@@ -185,8 +185,13 @@ function holdingData({ key, container, holding }: Found): JsonObject {
     granted_time: timeText(holding.granted), rotated_time: timeText(holding.rotated), released_time: timeText(holding.released), released_reason: holding.reason,
     opens: holding.opens, last_opened_time: timeText(holding.last_opened), processes: holding.processes.map(processData),
     refused: container.refused, refused_processes: container.processes.map(processData),
+    ...(container.action === undefined ? {} : { on_rotate: actionData(container.action) }),
     ...(holding.unknown ? { unknown: true } : {}), ...(holding.clock_adjusted ? { clock_adjusted: true } : {}),
   };
+}
+
+function actionData({ action, outcome, exit_code, attempt, duration_ms, message, time }: RotateAction): JsonObject {
+  return { action, outcome, ...present({ exit_code }), attempt, duration_ms, ...present({ message }), time: timeText(time) };
 }
 
 function processData({ executable, name, uid, pid, count, first, last }: ProcessCount): JsonObject {

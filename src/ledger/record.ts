@@ -18,6 +18,11 @@ export type ProcessCount = z.infer<typeof processSchema>;
 
 export const spoolSchema = z.strictObject({ format, acknowledged: count, time });
 
+const actionSchema = z.strictObject({
+  action: z.string(), outcome: z.enum(['done', 'failed']), exit_code: z.number().int().optional(), duration_ms: count, attempt: count, message: z.string().optional(), time,
+});
+export type RotateAction = z.infer<typeof actionSchema>;
+
 export const containerSchema = z.strictObject({
   format, node_name: z.string(),
   name: z.string(), image: z.string(), service: z.string().optional(), stack: z.string().optional(), task_id: z.string().optional(),
@@ -25,6 +30,8 @@ export const containerSchema = z.strictObject({
   unknown: z.boolean(),
   /** Opens that were turned away, and by whom they were tried. */
   refused: count, processes: z.array(processSchema),
+  /** What was last done after a rotation. */
+  action: actionSchema.optional(),
 });
 export type ContainerRecord = z.infer<typeof containerSchema>;
 

@@ -99,6 +99,10 @@ export const usageEntrySchema = z.discriminatedUnion('type', [
   z.strictObject({ ...entry, type: z.literal('opened'), container_id: containerId, ...secretSchema, process: processSchema, ...counted }),
   z.strictObject({ ...entry, type: z.literal('refused'), container_id: containerId, target: text(4096).optional(), process: processSchema, ...counted }),
   z.strictObject({ ...entry, type: z.literal('rotated'), container_id: containerId, ...secretSchema }),
+  z.strictObject({
+    ...entry, type: z.literal('action'), container_id: containerId, action: text(256), outcome: z.enum(['done', 'failed']), exit_code: z.number().int().optional(),
+    duration_ms: version, attempt: sequence, message: text(512).optional(),
+  }),
   z.strictObject({ ...entry, type: z.literal('released'), container_id: containerId, reason: z.enum(['exited', 'removed', 'start-failed', 'lost']) }),
 ]);
 export type UsageEntry = z.infer<typeof usageEntrySchema>;

@@ -273,3 +273,14 @@ test('append() refuses a node that writes without end, and nothing of the batch 
   assert.deepEqual(await ask({ container: 'name-a' }), []);
   assert.equal(await ledger.append(TWO, batch(1, [granted('a', ['secret/a'])], new Date(now))), 1, 'another node is not hindered');
 });
+
+test('append() keeps the last action of a container, and shows it with each of its holdings', async () => {
+  const failed = { type: 'action', container_id: container('a'), action: 'exec:reload', outcome: 'failed', exit_code: 1, duration_ms: 12, attempt: 3 } as const;
+  await add(granted('a', ['x', 'y']), granted('b', ['x']), failed);
+  const actionsOf = async () => ((await query.answer({}))['holdings'] as JsonObject[]).map(({ container: name, on_rotate: action }) => [name, action]);
+  const shown = { action: 'exec:reload', outcome: 'failed', exit_code: 1, attempt: 3, duration_ms: 12, time: new Date(now).toISOString() };
+  assert.deepEqual(await actionsOf(), [['name-a', shown], ['name-a', shown], ['name-b', undefined]]);
+  await add({ type: 'action', container_id: container('a'), action: 'exec:reload', outcome: 'done', exit_code: 0, duration_ms: 5, attempt: 4 }, granted('a', ['x', 'y'], 2));
+  assert.deepEqual((await actionsOf())[0], ['name-a', { ...shown, outcome: 'done', exit_code: 0, attempt: 4, duration_ms: 5 }]);
+  assert.equal((await view.list(`history/2026-03-01/`)).length, sequence);
+});

@@ -11,11 +11,12 @@ interface UsageOptions extends RemoteOptions { readonly secret?: string; readonl
 interface Holding {
   readonly node: string; readonly container_id: string; readonly container: string; readonly image: string; readonly service?: string; readonly path: string; readonly field?: string; readonly target: string;
   readonly version: number; readonly granted_time: string; readonly released_time: string | null; readonly opens: number; readonly last_opened_time: string | null; readonly refused: number;
+  readonly on_rotate?: { readonly action: string; readonly outcome: 'done' | 'failed'; readonly exit_code?: number; readonly attempt: number; readonly message?: string };
   readonly processes: readonly { readonly executable: string; readonly name: string; readonly uid: number; readonly pid: number; readonly count: number }[];
 }
 
 const FORMATS: readonly Format[] = ['table', 'json', 'csv'];
-const COLUMNS = ['secret', 'version', 'container', 'image', 'node', 'service', 'state', 'opens', 'last_opened', 'read_by'] as const;
+const COLUMNS = ['secret', 'version', 'container', 'image', 'node', 'service', 'state', 'opens', 'last_opened', 'read_by', 'on_rotate'] as const;
 
 /** Adds `purser usage`. */
 export function registerUsage(program: Command, context: CommandContext): void {
@@ -52,5 +53,12 @@ function asRow(holding: Holding): Record<(typeof COLUMNS)[number], string | numb
     state: holding.released_time === null ? 'held' : `released ${holding.released_time}`,
     opens: holding.opens, last_opened: holding.last_opened_time ?? 'never',
     read_by: holding.processes.map((process) => `${process.executable || process.name} (uid ${String(process.uid)})`).filter((name, index, all) => all.indexOf(name) === index).join(' '),
+    on_rotate: holding.on_rotate === undefined ? undefined : describeAction(holding.on_rotate),
   };
+}
+
+/** `exec:nginx: exit 1 (attempt 3)`, `signal:HUP: done`. */
+function describeAction({ action, outcome, exit_code: code, attempt, message }: NonNullable<Holding['on_rotate']>): string {
+  const result = outcome === 'done' ? 'done' : code === undefined ? message ?? 'failed' : `exit ${String(code)}`;
+  return `${action}: ${result}${attempt === 1 ? '' : ` (attempt ${String(attempt)})`}`;
 }
