@@ -24,7 +24,7 @@ import { explainOutcome, firstOf, isDelivery } from './resolve-outcome.ts';
 export interface EnvironmentOptions {
   readonly trees: { values(id: string): Promise<readonly HiddenValue[]> };
   readonly core: Pick<CoreLink, 'resolve'>;
-  readonly rotation: { settled(): Promise<void> };
+  readonly rotation: { caughtUp(id: string): Promise<void> };
   /** True while the core is known to be away: then what is held may be old. */
   readonly isCoreAway: () => boolean;
   readonly log: Logger;
@@ -88,7 +88,7 @@ export class Environment {
   async #current(record: ContainerRecord, variables: readonly DeclaredVariable[]): Promise<Uint8Array> {
     const isAway = this.#options.isCoreAway();
     // A rotation that is known and under way counts as done.
-    if (!isAway) await withDeadline(this.#options.rotation.settled(), FRESH_MS, late).catch(() => undefined);
+    if (!isAway) await withDeadline(this.#options.rotation.caughtUp(record.workload.id), FRESH_MS, late).catch(() => undefined);
     const held = await this.#options.trees.values(record.workload.id);
     try {
       const names = new Set(held.map(({ name }) => name));

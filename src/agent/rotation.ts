@@ -54,6 +54,10 @@ export class Rotation {
   /** Newest version heard of, by path. */
   readonly #seen = new Map<string, number>();
   #round: Promise<void> | undefined;
+  /** The containers of the batch under way. */
+  #asking: ReadonlySet<string> = new Set();
+  /** Who waits for the end of a batch. */
+  readonly #waiting: (() => void)[] = [];
   #epoch = 0;
 
   constructor(options: RotationOptions) {
@@ -96,6 +100,11 @@ export class Rotation {
     while (this.#round !== undefined) await this.#round;
   }
 
+  /** Waits until this container has every change that is known. May take as long as the core is away. */
+  async caughtUp(id: string): Promise<void> {
+    while (this.#pending.has(id) || this.#asking.has(id)) await new Promise<void>((resolve) => { this.#waiting.push(resolve); });
+  }
+
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.settled();
@@ -120,6 +129,7 @@ export class Rotation {
     for (let failures = 0; this.#pending.size > 0 && !this.#stop.signal.aborted;) {
       const batch = [...this.#pending].slice(0, MAX_WORKLOADS);
       for (const [id] of batch) this.#pending.delete(id);
+      this.#asking = new Set(batch.map(([id]) => id));
       if (batch.some(([, wanted]) => wanted === 'all')) await this.#pause(this.#options.jitterMs * Math.random());
       try {
         await this.#rotate(batch.map(([id, wanted]) => this.#question(id, wanted)).filter((question) => question !== undefined));
@@ -129,6 +139,8 @@ export class Rotation {
         if (failures++ === 0) this.#options.log.warn({ containers: batch.length, err: messageOf(error) }, 'a rotation cannot be followed yet; containers keep their last values');
         await this.#pause(Math.min(5000, this.#options.retryMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2));
       }
+      this.#asking = new Set();
+      for (const go of this.#waiting.splice(0)) go();
     }
   }
 

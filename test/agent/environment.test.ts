@@ -30,14 +30,14 @@ function valued(text: string): ResolveResult {
   return { outcome: 'value', value: Buffer.from(text).toString('base64'), path: 'secret/db/prod', version: 2 };
 }
 
-function world(part: { held?: Readonly<Record<string, string>>; isAway?: boolean; answer?: (reference: string) => ResolveResult; settled?: () => Promise<void> } = {}) {
+function world(part: { held?: Readonly<Record<string, string>>; isAway?: boolean; answer?: (reference: string) => ResolveResult; caughtUp?: () => Promise<void> } = {}) {
   const directory = mkdtempSync(join(tmpdir(), 'purser-environment-'));
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
   const asked: string[] = [];
   const handedOut: Uint8Array[] = [];
   const { log, text } = recordedLog();
   const environment = new Environment({
-    log, isCoreAway: () => part.isAway === true, rotation: { settled: part.settled ?? (async () => undefined) },
+    log, isCoreAway: () => part.isAway === true, rotation: { caughtUp: part.caughtUp ?? (async () => undefined) },
     trees: { values: async () => Object.entries(part.held ?? HELD).map(([name, value]) => {
       const content = Buffer.from(value);
       handedOut.push(content);
@@ -90,10 +90,10 @@ test('ofExec() gives held values without a question, and asks only for defaults 
 
 test('ofExec() waits for a rotation under way, and not for ever', async () => {
   let isDone = false;
-  const { exec } = world({ settled: async () => { await new Promise((resolve) => { setTimeout(resolve, 20); }); isDone = true; } });
+  const { exec } = world({ caughtUp: async () => { await new Promise((resolve) => { setTimeout(resolve, 20); }); isDone = true; } });
   await exec(ENV.slice(0, 2));
   assert.ok(isDone);
-  assert.deepEqual(await world({ settled: () => new Promise(() => undefined) }).exec(ENV.slice(0, 2)), { PW: 'held' });
+  assert.deepEqual(await world({ caughtUp: () => new Promise(() => undefined) }).exec(ENV.slice(0, 2)), { PW: 'held' });
 });
 
 test('ofExec() asks for everything when the watch stream is down, and falls back on what is held', async () => {

@@ -72,7 +72,7 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [], mode = 
   };
   const entries: NewUsageEntry[] = [];
   const ledger = new Ledger((entry) => { entries.push(entry); }, log);
-  const rotation = { epoch: 0, admitted: () => undefined, settled: async () => undefined };
+  const rotation = { epoch: 0, admitted: () => undefined, caughtUp: async () => undefined };
   const markers = await EnvironmentMarkers.open(join(directory, 'environment'));
   const isCoreAway = (): boolean => core.isDown;
   const docker = { running: [] as string[], listed: async () => undefined, runningIds: async () => docker.running, info: async () => ({ dockerRoot, swarmNodeId: undefined }) };

@@ -321,3 +321,21 @@ test('changed() keeps the last value of a variable when the new one has a NUL by
   assert.deepEqual(replaced, []);
   assert.match(JSON.stringify(lines()), /NUL byte, which a variable cannot carry; the container keeps its last value/);
 });
+
+test('caughtUp() waits for the changes of one container, not for those of others', async () => {
+  const { containers, core, rotation, replaced } = await setup();
+  containers.put(record(1));
+  containers.put(record(2, [file({ path: 'secret/other', source: { type: 'reference', text: 'purser://secret/other' } })]));
+  core.versions.set(PATH, 2);
+  core.isDown = true;
+  rotation.changed(PATH, 2);
+  await rotation.caughtUp(id(2));
+  assert.equal(replaced.length, 0);
+  let isDone = false;
+  const waiting = rotation.caughtUp(id(1)).then(() => { isDone = true; });
+  await new Promise((resolve) => { setTimeout(resolve, 20); });
+  assert.equal(isDone, false);
+  core.isDown = false;
+  await waiting;
+  assert.equal(replaced.flat()[0]?.version, 2);
+});
