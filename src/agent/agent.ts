@@ -27,12 +27,19 @@ import { Rotation } from './rotation.ts';
 import { RuntimeSocket } from './runtime-socket.ts';
 import { NodeSession } from '../client/node/session.ts';
 import { SwarmLive } from './swarm-live.ts';
+import { AGENT_PLUGIN_SOCKET } from '../wire/plugin.ts';
+import { VolumeDefinitions } from './volume/definitions.ts';
+import { servePlugin } from './volume/plugin-server.ts';
+import { volumeDriver } from './volume/volume-driver.ts';
+import { Volumes } from './volume/volumes.ts';
 import { WatchFollower } from './watch.ts';
 
 export interface AgentSettings {
   readonly stateDirectory: string;
   readonly runDirectory: string;
   readonly dockerSocket: string;
+  /** Where Docker looks for the volume driver; undefined: it does not find it. */
+  readonly pluginSocket?: string | undefined;
   /** What references in variables become when no label says so. */
   readonly environment: EnvironmentMode;
   /** Where the core is, when not where the node joined. */
@@ -79,7 +86,9 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
   const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, identities, environment: settings.environment });
   const environment = new Environment({ trees, core, rotation, log, isCoreAway });
-  const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, swarmLive, rotation, ledger, docker, log });
+  const definitions = await VolumeDefinitions.open(join(stateDirectory, 'volumes'), log);
+  const volumes = new Volumes({ definitions, trees, core, docker, containers, rotation, ledger, log, mountRoot });
+  const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, volumes, swarmLive, rotation, ledger, docker, log });
   const reconcile = () => {
     lifecycle.reconcile().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the running containers cannot be compared with Docker\'s now'));
   };
@@ -91,17 +100,23 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
       await trees.detach();
       throw error;
     });
+  const plugin = await servePlugin(volumeDriver(volumes, log), join(runDirectory, AGENT_PLUGIN_SOCKET), settings.pluginSocket, log)
+    .catch(async (error: unknown) => {
+      await socket.close();
+      await trees.detach();
+      throw error;
+    });
   sender.start();
   watch.start();
   identities.wake();
   actions.recover();
-  docker.follow({ onConnected: reconcile, onEvent: (event) => { void lifecycle.event(event); } });
+  docker.follow({ onConnected: reconcile, onEvent: (event) => { void lifecycle.event(event); }, onVolumeMount: (event) => { void volumes.mounted(event); } });
   log.info({ node: identity.name, core: session.address, served: trees.containers().length }, 'agent ready');
   return {
     async stop() {
       await withDeadline(actions.stop(), CLOSE_MS, () => new Error('a restart is still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'actions after rotations were left'));
       await withDeadline(socket.close(), CLOSE_MS, () => new Error('requests are still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the runtime socket was closed early'));
-      await Promise.all([docker.stop(), watch.stop(), rotation.stop(), identities.stop()]);
+      await Promise.all([plugin.close(), docker.stop(), watch.stop(), rotation.stop(), identities.stop()]);
       // Before the sender, so that the last reads are in the spool.
       await trees.detach();
       ledger.close();

@@ -23,12 +23,17 @@ export interface ContainerFacts {
   /** All labels, Purser's own too. */
   readonly labels: Readonly<Record<string, string>>;
   readonly swarmSecrets: readonly SwarmSecretReference[];
+  /** Volumes of the driver purser; Docker notes the id of a mount once the container runs. */
+  readonly volumes: readonly { readonly name: string; readonly destination: string; readonly mountId: string }[];
   readonly isRunning: boolean;
   /** Milliseconds since the epoch of the last start; 0 when it never started. */
   readonly startedAt: number;
   /** The main process on the host; 0 when it does not run. */
   readonly pid: number;
 }
+
+/** As users write it in volume-driver=…; also the name of the plugin's socket. */
+export const VOLUME_DRIVER = 'purser';
 
 /** Largest record that is read; Docker's own are a few KiB. */
 const MAX_RECORD_BYTES = 16 * 1024 * 1024;
@@ -40,6 +45,7 @@ const recordSchema = z.object({
   Image: z.string().optional(),
   Config: z.object({ Image: z.string().optional(), Labels: strings }),
   State: z.object({ Running: z.boolean().optional(), StartedAt: z.string().optional(), Pid: z.number().int().min(0).optional() }).nullish(),
+  MountPoints: z.record(z.string(), z.object({ Destination: z.string().optional(), Name: z.string().optional(), Driver: z.string().optional(), ID: z.string().optional() })).nullish(),
   SecretReferences: z.array(z.object({
     SecretID: z.string().regex(/^[A-Za-z0-9]{1,64}$/),
     SecretName: z.string().max(256),
@@ -70,6 +76,8 @@ export async function readContainerFacts(dockerRoot: string, id: string): Promis
     workload: workloadOf({ id, name: record.Name, image: record.Config.Image ?? '', imageId: record.Image, labels: record.Config.Labels ?? {} }),
     labels: record.Config.Labels ?? {},
     swarmSecrets: (record.SecretReferences ?? []).flatMap((one) => swarmReference(one)),
+    volumes: Object.values(record.MountPoints ?? {}).flatMap(({ Destination, Name, Driver, ID }) =>
+      Driver === VOLUME_DRIVER && Name !== undefined && Destination !== undefined && /^[0-9a-f]{64}$/.test(ID ?? '') ? [{ name: Name, destination: Destination, mountId: ID! }] : []),
     isRunning: record.State?.Running === true,
     // Docker writes Go's zero time (year 1) for "never".
     startedAt: Number.isNaN(startedAt) || startedAt < 0 ? 0 : startedAt,

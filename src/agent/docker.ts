@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
-import { workloadOf } from './container-facts.ts';
+import { VOLUME_DRIVER, workloadOf } from './container-facts.ts';
 import type { ContainerFacts } from './container-facts.ts';
 
 export interface ContainerEvent {
@@ -18,8 +18,17 @@ export interface ContainerEvent {
   readonly time: number;
 }
 
+/** Docker mounted a volume of the driver purser in a container, which is about to start. */
+export interface VolumeMountEvent {
+  readonly volume: string;
+  readonly container: string;
+  /** Where in the container. */
+  readonly destination: string;
+}
+
 export interface DockerListener {
   onEvent(event: ContainerEvent): void;
+  onVolumeMount(event: VolumeMountEvent): void;
   /** Events flow from here on; what happened before must be found by asking. */
   onConnected(): void;
 }
@@ -33,6 +42,11 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 const ID = /^[0-9a-f]{64}$/;
 
 const eventSchema = z.object({ Action: z.enum(['start', 'die', 'destroy']), Actor: z.object({ ID: z.string().regex(ID) }), timeNano: z.number() });
+
+const volumeMountSchema = z.object({
+  Type: z.literal('volume'), Action: z.literal('mount'),
+  Actor: z.object({ ID: z.string(), Attributes: z.object({ driver: z.literal(VOLUME_DRIVER), container: z.string().regex(ID), destination: z.string() }) }),
+});
 
 export class DockerEngine {
   readonly #socketPath: string;
@@ -66,6 +80,12 @@ export class DockerEngine {
     const [found] = await this.#ask((docker) => docker.listContainers({ all: true, filters: { id: [id] } }));
     if (found?.Id !== id) return undefined;
     return { labels: found.Labels, workload: workloadOf({ id, name: found.Names[0] ?? '', image: found.Image, imageId: found.ImageID, labels: found.Labels }) };
+  }
+
+  /** The containers that have a volume, running or not, and where. @throws ERR_DOCKER_UNAVAILABLE */
+  async volumeUsers(volume: string): Promise<{ readonly id: string; readonly state: string; readonly destination: string }[]> {
+    const list = await this.#ask((docker) => docker.listContainers({ all: true, filters: { volume: [volume] } }));
+    return list.flatMap(({ Id, State, Mounts }) => Mounts.filter(({ Name, Driver }) => Name === volume && Driver === VOLUME_DRIVER).map(({ Destination }) => ({ id: Id, state: State, destination: Destination })));
   }
 
   /** Docker's data root, and this machine's id in the Swarm if it is in one. @throws ERR_DOCKER_UNAVAILABLE */
@@ -108,7 +128,7 @@ export class DockerEngine {
       return await withDeadline(action(new Docker({ socketPath: this.#socketPath })), timeoutMs, () => new Error(`no answer within ${timeoutMs / 1000} s`));
     } catch (error) {
       if (!isRefusal(error)) throw this.#unavailable(error);
-      throw new PurserError('ERR_DOCKER_ACTION', typeof error.json?.message === 'string' ? error.json.message : `status ${error.statusCode}`, { hint: 'see the log of dockerd', cause: error });
+      throw new PurserError('ERR_DOCKER_ACTION', error.message.replace(/^\(HTTP code \d+\) [^-]*- /, '').trim(), { hint: 'see the log of dockerd', cause: error });
     }
   }
 
@@ -142,7 +162,7 @@ export class DockerEngine {
 
   async #stream(listener: DockerListener, onOpen: () => void): Promise<void> {
     const docker = new Docker({ socketPath: this.#socketPath });
-    const options = { filters: { type: ['container'], event: ['start', 'die', 'destroy'] } } satisfies Docker.GetEventsOptions;
+    const options = { filters: { type: ['container', 'volume'], event: ['start', 'die', 'destroy', 'mount'] } } satisfies Docker.GetEventsOptions;
     const stream = await withDeadline(docker.getEvents(options) as Promise<Readable>, CALL_TIMEOUT_MS, () => new Error('no answer'));
     const end = () => { stream.destroy(); };
     this.#stop.signal.addEventListener('abort', end, { once: true });
@@ -153,7 +173,9 @@ export class DockerEngine {
     try {
       for await (const line of lines(stream)) {
         const event = parseEvent(line);
-        if (event !== undefined) listener.onEvent(event);
+        if (event === undefined) continue;
+        if ('volume' in event) listener.onVolumeMount(event);
+        else listener.onEvent(event);
       }
     } finally {
       this.#stop.signal.removeEventListener('abort', end);
@@ -162,9 +184,12 @@ export class DockerEngine {
   }
 }
 
-function parseEvent(line: string): ContainerEvent | undefined {
+function parseEvent(line: string): ContainerEvent | VolumeMountEvent | undefined {
   try {
-    const { Action, Actor, timeNano } = eventSchema.parse(JSON.parse(line));
+    const value = JSON.parse(line) as unknown;
+    const mount = volumeMountSchema.safeParse(value);
+    if (mount.success) return { volume: mount.data.Actor.ID, container: mount.data.Actor.Attributes.container, destination: mount.data.Actor.Attributes.destination };
+    const { Action, Actor, timeNano } = eventSchema.parse(value);
     return { action: Action, id: Actor.ID, time: Math.floor(timeNano / 1e6) };
   } catch {
     // Other events may come in spite of the filter (`exec_start: …` counts as start in old engines).
@@ -184,7 +209,7 @@ async function* lines(stream: Readable): AsyncGenerator<string> {
 }
 
 /** Docker's own answer, as against none. */
-function isRefusal(error: unknown): error is Error & { readonly statusCode: number; readonly json?: { readonly message?: unknown } | null } {
+function isRefusal(error: unknown): error is Error {
   return error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number';
 }
 

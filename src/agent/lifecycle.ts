@@ -8,7 +8,7 @@ import { PurserError, messageOf } from '../lib/errors.ts';
 import type { ShimRequest } from '../wire/shim-protocol.ts';
 import { ProcessFile } from './bundle.ts';
 import { readContainerFacts } from './container-facts.ts';
-import type { ContainerRecord } from './container-record.ts';
+import { hasStarted } from './container-start.ts';
 import type { Containers } from './containers.ts';
 import type { ContainerEvent, DockerEngine } from './docker.ts';
 import type { Environment } from './environment.ts';
@@ -18,6 +18,7 @@ import { refusal } from './prepare.ts';
 import type { Preparer, SecretTrees } from './prepare.ts';
 import type { Rotation } from './rotation.ts';
 import type { SwarmLive } from './swarm-live.ts';
+import type { Volumes } from './volume/volumes.ts';
 
 export interface LifecycleOptions {
   readonly trees: SecretTrees & { containers(): readonly { readonly id: string }[] };
@@ -26,6 +27,7 @@ export interface LifecycleOptions {
   readonly environment: Pick<Environment, 'ofStart' | 'ofExec'>;
   readonly markers: Pick<EnvironmentMarkers, 'bundleOf' | 'remove' | 'sweep'>;
   readonly swarmLive: Pick<SwarmLive, 'attach' | 'mount' | 'detach'>;
+  readonly volumes: Pick<Volumes, 'isMount' | 'recover' | 'started' | 'ended' | 'tidy'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
   readonly ledger: Pick<Ledger, 'granted' | 'rotated' | 'released' | 'know'>;
   readonly docker: Pick<DockerEngine, 'runningIds' | 'info'>;
@@ -76,11 +78,11 @@ export class Lifecycle {
   /** Takes an event of Docker. Never throws. */
   async event({ action, id, time }: ContainerEvent): Promise<void> {
     await this.#lock.run(id, async () => {
-      if (action === 'start') return this.#started(id);
-      const record = this.#options.containers.get(id);
-      // The container was started again before the event of its last end arrived.
-      if (record !== undefined && time < record.grantedAt) return;
-      await this.#release(id, action === 'die' ? 'exited' : 'removed');
+      if (action === 'start') {
+        await this.#options.volumes.started(id);
+        return this.#started(id);
+      }
+      await this.#ended(id, action === 'die' ? 'exited' : 'removed', time);
     }).catch((error: unknown) => {
       this.#options.log.error({ container: id.slice(0, 12), action, err: messageOf(error) }, 'an event of Docker could not be followed');
     });
@@ -89,11 +91,10 @@ export class Lifecycle {
   /** Compares what is served with what runs: releases what ended unseen, takes up Swarm tasks that started unseen. */
   async reconcile(): Promise<void> {
     const running = new Set(await this.#options.docker.runningIds());
-    for (const id of this.#servedIds()) {
-      const record = this.#options.containers.get(id);
-      const isStarting = record !== undefined && Date.now() - record.grantedAt < this.#startGraceMs;
-      if (!running.has(id) && !isStarting) await this.#lock.run(id, () => this.#release(id, 'lost'));
-    }
+    // What was granted a moment ago may not be running yet.
+    const before = Date.now() - this.#startGraceMs;
+    for (const id of this.#servedIds()) if (!running.has(id)) await this.#lock.run(id, () => this.#ended(id, 'lost', before));
+    await this.#options.volumes.tidy();
     for (const id of running) await this.event({ action: 'start', id, time: Date.now() });
     const known = this.#servedIds();
     await this.#options.markers.sweep((id) => running.has(id) || known.has(id), this.#startGraceMs);
@@ -102,26 +103,40 @@ export class Lifecycle {
   /** Names to the ledger what a predecessor granted, and reports what cannot be followed any more. */
   recover(): void {
     for (const record of this.#options.containers.all()) this.#options.ledger.know(record);
+    this.#options.volumes.recover();
     for (const { id } of this.#options.trees.containers()) {
-      if (this.#options.containers.get(id) === undefined) this.#options.log.error({ container: id.slice(0, 12) }, 'a container is served without a record; it keeps its values but follows no rotation until it is restarted');
+      if (this.#options.containers.get(id) === undefined && !this.#options.volumes.isMount(id)) this.#options.log.error({ container: id.slice(0, 12) }, 'a container is served without a record; it keeps its values but follows no rotation until it is restarted');
     }
   }
 
   #servedIds(): Set<string> {
-    return new Set([...this.#options.trees.containers().map(({ id }) => id), ...this.#options.containers.all().map(({ workload }) => workload.id)]);
+    const { trees, volumes } = this.#options;
+    return new Set([...trees.containers().map(({ id }) => id).filter((id) => !volumes.isMount(id)), ...this.#options.containers.all().map(({ workload }) => workload.id)]);
   }
 
-  async #release(id: string, reason: ReleaseReason): Promise<void> {
+  /** A run that was granted something until `time` is over; what was granted later is the next run's. */
+  async #ended(id: string, reason: ReleaseReason, time: number): Promise<void> {
+    const { containers, ledger, volumes } = this.#options;
+    const hadVolume = await volumes.ended(id, time);
+    const record = containers.get(id);
+    const isNext = record !== undefined && time < record.grantedAt;
+    if (!isNext && await this.#release(id, reason)) return;
+    if (hadVolume && !isNext) ledger.released(id, reason);
+  }
+
+  /** @returns true when there was something to release */
+  async #release(id: string, reason: ReleaseReason): Promise<boolean> {
     const { containers, trees, swarmLive, ledger, log, markers } = this.#options;
     await markers.remove(id);
     const record = containers.get(id);
     const isServed = record !== undefined || trees.containers().some((tree) => tree.id === id);
-    if (!isServed) return;
+    if (!isServed) return false;
     if (record !== undefined) await swarmLive.detach(record);
     await trees.remove(id);
     containers.delete(id);
     ledger.released(id, reason);
     log.info({ container: record?.workload.name, id: id.slice(0, 12), reason }, 'container released');
+    return true;
   }
 
   /** The runtime asks this only for a container that has variables with references. */
@@ -179,16 +194,5 @@ export class Lifecycle {
   async #root(): Promise<string | undefined> {
     this.#dockerRoot ??= (await this.#options.docker.info().catch(() => undefined))?.dockerRoot;
     return this.#dockerRoot;
-  }
-}
-
-/** Docker notes the start in its record before it looks at the exit, so this tells a run that ended from one that never began. */
-async function hasStarted(record: ContainerRecord): Promise<boolean> {
-  if (record.dockerRoot === undefined) return true;
-  try {
-    const { isRunning, startedAt } = await readContainerFacts(record.dockerRoot, record.workload.id);
-    return isRunning || startedAt >= record.grantedAt;
-  } catch {
-    return true;
   }
 }

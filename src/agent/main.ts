@@ -4,7 +4,10 @@ import { PurserError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
 import { startAgent } from './agent.ts';
 import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
+import { PLUGIN_SOCKET } from '../wire/plugin.ts';
 import { inheritedDescriptors, launch } from './launcher.ts';
+
+const RUN_DIRECTORY = '/run/purser';
 
 /** The command's options, as the command line gives them. */
 export interface AgentOptions {
@@ -25,7 +28,7 @@ export interface AgentOptions {
  * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_FUSE_*, ERR_CONFIG_INVALID
  */
 export async function runAgent(options: AgentOptions = {}): Promise<number> {
-  const { stateDir = DEFAULT_STATE_DIRECTORY, runDir = '/run/purser', dockerSocket = '/run/docker.sock', address, logLevel, env = 'values' } = options;
+  const { stateDir = DEFAULT_STATE_DIRECTORY, runDir = RUN_DIRECTORY, dockerSocket = '/run/docker.sock', address, logLevel, env = 'values' } = options;
   if (env !== 'values' && env !== 'files-only') throw new PurserError('ERR_CONFIG_INVALID', '--env has a mode that does not exist', { hint: 'write --env values or --env files-only' });
   const log = createLog('agent', logLevel);
   const descriptors = inheritedDescriptors();
@@ -40,7 +43,11 @@ export async function runAgent(options: AgentOptions = {}): Promise<number> {
   });
   // Node would open a debugger port on this one, and with it the memory.
   process.on('SIGUSR1', () => undefined);
-  const agent = await startAgent({ stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment: env }, descriptors, log);
+  const agent = await startAgent({
+    stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment: env,
+    // An agent beside the host's own must not take Docker's path from it.
+    pluginSocket: runDir === RUN_DIRECTORY ? PLUGIN_SOCKET : undefined,
+  }, descriptors, log);
   log.info({ signal: await stopped }, 'agent stopping');
   await agent.stop();
   return 0;

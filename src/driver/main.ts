@@ -2,24 +2,28 @@
 // joined with a driver token, and asks the core for each secret. Runs beside an agent; both log in for themselves.
 
 import { createServer } from 'node:http';
-import { mkdir } from 'node:fs/promises';
+import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createLog } from '../lib/log.ts';
 import { messageOf } from '../lib/errors.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
 import { protocolError } from '../client/response.ts';
 import { swarmSecretResponseSchema } from '../wire/node-protocol.ts';
+import { AGENT_PLUGIN_SOCKET, PLUGIN_SOCKET } from '../wire/plugin.ts';
 import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
 import { NodeSession } from '../client/node/session.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
 import { secretProvider } from './secret-provider.ts';
 import type { SecretSource } from './secret-provider.ts';
+import { volumeRelay } from './volume-relay.ts';
 
 /** The command's options, as the command line gives them. */
 export interface DriverOptions {
   readonly stateDir?: string;
   /** Default /run/docker/plugins/purser.sock; the file name without `.sock` is the driver's name in Docker. */
   readonly socket?: string;
+  /** Where the agent of this host serves volumes. Default /run/purser/plugin.sock. */
+  readonly agentSocket?: string;
   /** Overrides the address of the core. */
   readonly address?: string;
   readonly logLevel?: string;
@@ -33,16 +37,17 @@ const ASK_MS = 4500;
  * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_CONFIG_INVALID
  */
 export async function runDriver(options: DriverOptions = {}): Promise<number> {
-  const { stateDir = DEFAULT_STATE_DIRECTORY, socket = '/run/docker/plugins/purser.sock', address, logLevel } = options;
+  const { stateDir = DEFAULT_STATE_DIRECTORY, socket = PLUGIN_SOCKET, agentSocket = `/run/purser/${AGENT_PLUGIN_SOCKET}`, address, logLevel } = options;
   const log = createLog('driver', logLevel);
   const identity = await requireIdentity(stateDir);
   const session = new NodeSession({ ...identity, address: address ?? identity.address });
-  const server = createServer({ requireHostHeader: false }, secretProvider(swarmSecrets(session), log));
+  const server = createServer({ requireHostHeader: false }, secretProvider(swarmSecrets(session), log, undefined, volumeRelay(agentSocket)));
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
   process.on('SIGUSR1', () => undefined);
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
+  await takeFromAgent(socket);
   await listenOnSocket(server, socket);
   log.info({ socket, core: session.address }, 'driver ready');
   // A first login now, so that the first task does not wait for it.
@@ -55,6 +60,11 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   });
   session.close();
   return 0;
+}
+
+/** The agent keeps a link at Docker's path while no driver is there. */
+async function takeFromAgent(socket: string): Promise<void> {
+  if ((await lstat(socket).catch(() => undefined))?.isSymbolicLink() === true) await unlink(socket);
 }
 
 /** Asks the core (PROTOCOL.md 1.6). */

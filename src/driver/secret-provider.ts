@@ -3,12 +3,13 @@
 // stale value when this driver refuses one. Docker throws the reason of a refusal away, so it is logged here.
 
 import express from 'express';
-import type { Express, Request, Response } from 'express';
+import type { Express, Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, isPurserError } from '../lib/errors.ts';
 import { swarmSecretRequestSchema } from '../wire/node-protocol.ts';
+import { DOCKER_PLUGIN_TYPE, PLUGIN_IMPLEMENTS } from '../wire/plugin.ts';
 import type { SwarmSecretRequest } from '../wire/node-protocol.ts';
 
 /** The bytes of a secret and the version they are. */
@@ -36,16 +37,18 @@ const getSecretSchema = z.object({
 /**
  * @param source asks the core; what it throws becomes `Err`
  * @param timeoutMs bound of one answer, in milliseconds
+ * @param volumes answers the calls for volumes, which come to the same socket
  */
-export function secretProvider(source: SecretSource, log: Logger, timeoutMs = ANSWER_TIMEOUT_MS): Express {
+export function secretProvider(source: SecretSource, log: Logger, timeoutMs = ANSWER_TIMEOUT_MS, volumes?: RequestHandler): Express {
   const application = express();
   application.disable('x-powered-by').disable('etag');
   // Docker sends JSON without a content type.
   application.use(express.text({ type: () => true, limit: MAX_BODY_BYTES, defaultCharset: 'utf-8' }));
-  application.post('/Plugin.Activate', (_request, response) => answer(response, { Implements: ['secretprovider'] }));
+  application.post('/Plugin.Activate', (_request, response) => answer(response, { Implements: PLUGIN_IMPLEMENTS }));
   application.post('/SecretProvider.GetSecret', async (request: Request, response: Response) => {
     answer(response, await getSecret(request.body as unknown, source, log, timeoutMs));
   });
+  if (volumes !== undefined) application.post(/^\/VolumeDriver\.[A-Za-z]+$/, volumes);
   application.use((_request, response) => answer(response, { Err: 'there is no such call' }, 404));
   application.use((error: unknown, _request: Request, response: Response, next: express.NextFunction) => {
     if (response.headersSent) return next(error);
@@ -108,5 +111,5 @@ function about(request: SwarmSecretRequest | undefined): object {
 }
 
 function answer(response: Response, body: object, status = 200): void {
-  response.status(status).set('Content-Type', 'application/vnd.docker.plugins.v1.2+json').send(JSON.stringify(body));
+  response.status(status).set('Content-Type', DOCKER_PLUGIN_TYPE).send(JSON.stringify(body));
 }

@@ -79,7 +79,7 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [], mode = 
   const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot: '/run/purser/ro', isCoreAway, markers, environment: mode, identities: { wake: () => undefined } });
   const environment = new Environment({ trees, core, rotation, log, isCoreAway });
   const swarmLive = { attach: async () => undefined, mount: async () => undefined, detach: async () => undefined };
-  const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, swarmLive, rotation, ledger, docker, log, startGraceMs: 1000 });
+  const lifecycle = new Lifecycle({ trees, containers, preparer, volumes: { isMount: () => false, recover: () => undefined, started: async () => undefined, ended: async () => false, tidy: async () => undefined }, environment, markers, swarmLive, rotation, ledger, docker, log, startGraceMs: 1000 });
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => containers.flush());
   const config = () => JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { process: { env: string[] }; mounts: { destination: string; source: string; options: string[] }[] };
   return { directory, bundle, config, state, writeRecord, trees, core, entries, docker, lifecycle, containers, markers, text, create: () => lifecycle.request({ v: 1, verb: 'create', id: ID, bundle }) };

@@ -56,7 +56,7 @@ for (const [name, host] of [['an empty Host', 'Host: '], ['Docker\'s new Host', 
   test(`secretProvider() activates with ${name}`, async () => {
     const { path } = await serve(give);
     const { status, body } = await post(path, '/Plugin.Activate', '', host);
-    assert.deepEqual([status, body], [200, { Implements: ['secretprovider'] }]);
+    assert.deepEqual([status, body], [200, { Implements: ['secretprovider', 'VolumeDriver'] }]);
   });
 }
 
