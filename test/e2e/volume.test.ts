@@ -74,7 +74,7 @@ for (const driver of [false, true]) {
       }
       assert.equal(await docker('exec', id, ...READ), 'one', 'its own processes read on, also after docker cp');
       await eventually('the refusals in the ledger', async () => (await usage('--container', 'victim')).some(({ refused }) => refused >= 3));
-      await docker('rm', '-f', id);
+      await docker('rm', '-f', '-v', id);
     });
 
     test('rotations reach the running container in place', async () => {
@@ -91,7 +91,7 @@ for (const driver of [false, true]) {
         return all[0]?.version === 3 && all[0].opens > 0 && all;
       });
       assert.deepEqual([holding?.path, holding?.target, holding?.released_time], ['secret/db/prod', '/secrets/db_password', null]);
-      await docker('rm', '-f', id);
+      await docker('rm', '-f', '-v', id);
       await eventually('the end in the ledger', async () => (await usage('--container', 'rotating')).length === 0);
       await purser.put('secret/db/prod', { user: 'app', password: 'one' });
     });
@@ -169,7 +169,7 @@ for (const driver of [false, true]) {
         await eventually('the rotation back', async () => (await docker('exec', id, ...READ)) === 'one', 5000);
       }
       assert.equal(await docker('run', '--rm', '-v', 'kept:/secrets', 'busybox', ...READ), 'one');
-      await docker('rm', '-f', id);
+      await docker('rm', '-f', '-v', id);
       await docker('volume', 'rm', 'kept');
     });
 

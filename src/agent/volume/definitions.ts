@@ -46,7 +46,9 @@ export class VolumeDefinitions {
       if (!file.endsWith('.json')) continue;
       try {
         const stored = await readJsonFile(join(directory, file), (value) => storedSchema.parse(value));
-        if (stored?.name === file.slice(0, -'.json'.length)) definitions.#volumes.set(stored.name, stored);
+        if (stored?.name !== file.slice(0, -'.json'.length)) throw new Error('the file belongs to another volume');
+        const { name, created, files } = stored;
+        definitions.#volumes.set(name, { name, created, files });
       } catch (error) {
         log.error({ file, err: messageOf(error).split('\n')[0] }, 'the record of a volume cannot be read; create the volume again');
       }
