@@ -1,9 +1,9 @@
 // What references in variables add to `docker start` and to `docker exec`: plain runc with 20 plain variables, the shim without a
-// reference, and the shim with 20, one after the other in each round, so that a slow moment of the machine hits all three.
+// reference, and the shim with 20.
 
 import type { CoreClient } from '../../src/client/core-client.ts';
 import { createContainer, execIn, removeContainer, startContainer, type ContainerOptions } from './engine.ts';
-import { median, percentile, printTable } from './table.ts';
+import { compare, timeStart } from './interleaved.ts';
 
 const ROUNDS = 30;
 const NAMES = Array.from({ length: 20 }, (_, index) => `f${String(index)}`);
@@ -18,33 +18,13 @@ const KINDS: readonly (readonly [string, ContainerOptions])[] = [
 /** Prints the tables. */
 export async function benchEnvironment(client: CoreClient): Promise<void> {
   await client.write('secret/data/db/twenty', { data: Object.fromEntries(NAMES.map((name) => [name, name.repeat(20)])) });
-  await measure(`Start with variables (POST /containers/ID/start, ${String(ROUNDS)} runs each, interleaved), milliseconds`, KINDS.map(([, options]) => async () => {
-    const id = await createContainer(options);
-    const begin = performance.now();
-    await startContainer(id);
-    const took = performance.now() - begin;
-    await removeContainer(id);
-    return took;
-  }));
+  await compare('Start with variables, POST /containers/ID/start', KINDS.map(([name, options]) => [name, () => timeStart(options)]), ROUNDS);
   const running = await Promise.all(KINDS.map(([, options]) => createContainer({ ...options, command: ['sleep', '600'] })));
   for (const id of running) await startContainer(id);
-  await measure(`Exec with variables (exec create, start and the end of \`true\`, ${String(ROUNDS)} runs each, interleaved), milliseconds`, running.map((id) => async () => {
+  await compare('Exec with variables, exec create, start and the end of `true`', running.map((id, index) => [KINDS[index]?.[0] ?? '', async () => {
     const begin = performance.now();
     await execIn(id, ['true']);
     return performance.now() - begin;
-  }));
+  }]), ROUNDS);
   for (const id of running) await removeContainer(id);
-}
-
-async function measure(title: string, probes: readonly (() => Promise<number>)[]): Promise<void> {
-  const samples = probes.map((): number[] => []);
-  for (let round = -2; round < ROUNDS; round++) {
-    for (const [index, probe] of probes.entries()) {
-      const took = await probe();
-      if (round >= 0) samples[index]?.push(took);
-    }
-  }
-  const plain = samples[0] ?? [];
-  printTable(title, ['', 'median', 'p90', 'added, median of the differences'], samples.map((mine, index) =>
-    [KINDS[index]?.[0] ?? '', median(mine), percentile(mine, 0.9), index === 0 ? '' : median(mine.map((value, round) => value - (plain[round] ?? 0)))]));
 }
