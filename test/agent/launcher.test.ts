@@ -35,7 +35,7 @@ test('launch() starts the same command line below purser-runtime, passes SIGTERM
     writeFileSync(script, `
       import { inheritedDescriptors, launch } from ${JSON.stringify(resolve('src/agent/launcher.ts'))};
       if (inheritedDescriptors() === undefined) { const code = await launch('/run/x'); console.log('code', code); }
-      else { console.log('agent', process.argv.slice(2).join(' ')); process.on('SIGTERM', () => process.exit(7)); setInterval(() => {}, 1000); }`);
+      else { process.on('SIGTERM', () => process.exit(7)); setInterval(() => {}, 1000); console.log('agent', process.argv.slice(2).join(' ')); }`);
     const child = spawn(process.execPath, ['--import', 'tsx', script, 'agent', '--flag'], { stdio: ['ignore', 'pipe', 'inherit'] });
     let output = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
