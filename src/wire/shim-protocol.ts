@@ -19,9 +19,6 @@ export const shimRequestSchema = z.discriminatedUnion('verb', [
 
 export type ShimRequest = z.infer<typeof shimRequestSchema>;
 
-/** Largest answer with variables in bytes, its first line excluded. */
-export const MAX_ENVIRONMENT_ANSWER_BYTES = 262_144;
-
 const REMOVED = 0xffff_ffff;
 const HEAD_BYTES = 8;
 
