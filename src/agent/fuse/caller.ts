@@ -22,7 +22,12 @@ export interface Callers {
   /** Process id and thread name. */
   process(tid: number): ProcessName | undefined;
   executable(tid: number): string;
+  /** True when the thread waits in a system call that moves file data without read(2), or that cannot be known. */
+  isSplicing(tid: number): boolean;
 }
+
+/** sendfile, splice, copy_file_range: arch/x86/entry/syscalls/syscall_64.tbl, and include/uapi/asm-generic/unistd.h for all others. */
+const SPLICING: ReadonlySet<string> = new Set(process.arch === 'x64' ? ['40', '275', '326'] : ['71', '76', '285']);
 
 const scratch = Buffer.alloc(65_536);
 
@@ -146,6 +151,12 @@ export class ProcCallers implements Callers {
     } catch {
       return '';
     }
+  }
+
+  isSplicing(tid: number): boolean {
+    // proc(5): the number of the system call, -1 outside of one (a page fault); io_uring splices in threads of its own.
+    const call = readProc(`/proc/${tid}/syscall`);
+    return call === undefined || SPLICING.has(call.split(' ', 1)[0]!) || this.process(tid)?.name.startsWith('iou-wrk-') === true;
   }
 
   #findHierarchy(cgroupFile: string): void {

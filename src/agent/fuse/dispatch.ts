@@ -11,7 +11,7 @@ import { Holders } from './holders.ts';
 import { STAGED_PREFIX } from './plan.ts';
 import type { Pins } from './pins.ts';
 import {
-  ERRNO, FOPEN_DIRECT_IO, FOPEN_NOFLUSH, FOREVER_SECONDS, GETATTR_FH, OP, REPLY_HEADER, REQUEST_HEADER, S_IFDIR, S_IFREG, WAKE_NAME, WAKE_NODE, header, negotiate,
+  ERRNO, FOPEN_DIRECT_IO, FOPEN_NOFLUSH, FOREVER_SECONDS, GETATTR_FH, OP, READ_LOCKOWNER, REPLY_HEADER, REQUEST_HEADER, S_IFDIR, S_IFREG, WAKE_NAME, WAKE_NODE, header, negotiate,
   readHandle, readName, readU64, replyAttributes, replyEntry, replyHeader, replyInit, replyOpen, replyStatfs, writeDirent,
   type Attributes, type Negotiated,
 } from './protocol.ts';
@@ -126,9 +126,7 @@ export class Dispatcher {
     if (found.kind === 'version') return replyEntry(this.reply, request, attributesOf(found, found.id), 0, FOREVER_SECONDS);
     // A placeholder carries a mount in the container, so its name must never fail to be confirmed; a bound file changes under its name.
     const seconds = found.type === 'placeholder' ? FOREVER_SECONDS : 0;
-    const version = currentOf(found);
-    this.holders.told(version);
-    return replyEntry(this.reply, request, attributesOf(version, found.id), seconds, seconds);
+    return replyEntry(this.reply, request, attributesOf(currentOf(found), found.id), seconds, seconds);
   }
 
   #child(parent: Directory, name: string, tid: number): Node | undefined {
@@ -156,7 +154,6 @@ export class Dispatcher {
     const tid = header.tid(request);
     const tgid = (): number => this.#tgid(tid);
     const version = opened?.file === node ? opened : this.holders.versionFor(node, tid, tgid, () => this.#parts.pins.resolve(node, this.#now, tgid));
-    this.holders.told(version);
     return replyAttributes(this.reply, request, attributesOf(version, node.id), 0);
   }
 
@@ -174,13 +171,11 @@ export class Dispatcher {
       return this.#fail(request, ERRNO.EACCES);
     }
     const isWrite = (request.readUInt32LE(BODY) & WRITE_FLAGS) !== 0;
-    // Looked up while nobody could read: the kernel looks the name up again (see holders.ts) and finds the value.
+    // Looked up while nobody could read: the kernel looks the name up again (fs/namei.c, do_filp_open) and finds the value.
     if (node.kind === 'version' && node.version === 0 && node !== currentOf(file) && file.container.cgroupPath === undefined) return this.#fail(request, ERRNO.ESTALE);
     if (isWrite && !(file.type === 'bound' && callers.isOwn(tid))) return this.#fail(request, ERRNO.EROFS);
     const tgid = this.#tgid(tid);
     const version = node.kind === 'version' ? node : isWrite ? currentOf(node) : pins.resolve(node, this.#now, () => tgid);
-    // sendfile(2) ends at the size the kernel last heard, whatever this open shows: make it ask again, once.
-    if (node.kind === 'file' && !isWrite && this.holders.mustAskAgain(version, tid)) return this.#fail(request, ERRNO.ESTALE);
     version.opens++;
     if (isMember && !isWrite) this.#opened(version, tid, tgid, request);
     return replyOpen(this.reply, request, { version: version.id, tid }, FOPEN_DIRECT_IO | FOPEN_NOFLUSH);
@@ -220,6 +215,10 @@ export class Dispatcher {
   #read(request: Buffer): number {
     const version = this.#handleVersion(request);
     if (version === undefined) return this.#fail(request, ERRNO.ESTALE);
+    // A bound file's inode has one page cache and one size for all its versions, which sendfile(2) and its like would copy from, cut and
+    // mixed. Refused with EINVAL ("in_fd does not support mmap(2)-like operations", sendfile(2)), programs read(2) instead, by their handle.
+    const isCached = (request.readUInt32LE(BODY + 20) & READ_LOCKOWNER) === 0;
+    if (isCached && version.file.type === 'bound' && this.#parts.callers.isSplicing(header.tid(request))) return this.#fail(request, ERRNO.EINVAL);
     const count = this.#parts.log.read(version.slot, readU64(request, BODY + 8), this.reply, REPLY_HEADER, request.readUInt32LE(BODY + 16));
     return replyHeader(this.reply, request, count);
   }

@@ -1,9 +1,6 @@
 // Who holds which version of a `bound` file open. Such a file keeps one inode for ever, so fstat(2) has to answer with the size of the version
 // that the asking process has open, or a reader that trusts the size would cut a value. Best knowledge first: the thread that opened it, then the
 // largest size its process holds (readers stop at end of file, but never read past the size), then the current version.
-// The kernel keeps one size per inode, and sendfile(2) and splice(2) cut there without asking. Every open(2) asks for the attributes first
-// (fs/fuse/dir.c, fuse_permission), so an OPEN that would show another version than the one last told is answered with ESTALE: the kernel then
-// walks the path once more, attributes included (fs/namei.c, do_filp_open). A second ESTALE would reach the reader, so there is none.
 
 import { currentOf, type File, type Version } from './tree.ts';
 
@@ -15,10 +12,6 @@ interface Holder { readonly tgid: number; readonly versions: Version[] }
 
 export class Holders {
   readonly #files = new Map<File, Map<number, Holder>>();
-  /** The version whose size the kernel last heard, by file. */
-  readonly #told = new Map<File, Version>();
-  /** Threads whose open was sent back and is expected again. */
-  readonly #returning = new Set<number>();
 
   opened(version: Version, tid: number, tgid: number): void {
     const threads = this.#files.get(version.file) ?? new Map<number, Holder>();
@@ -37,20 +30,6 @@ export class Holders {
     holder.versions.splice(at, 1);
     if (holder.versions.length === 0) threads.delete(tid);
     if (threads.size === 0) this.#files.delete(version.file);
-  }
-
-  /** Notes that the kernel heard the attributes of this version. */
-  told(version: Version): void {
-    this.#told.set(version.file, version);
-  }
-
-  /** True when the kernel knows another size than this version's and the thread's open can be sent back to ask; at most once in a row. */
-  mustAskAgain(version: Version, tid: number): boolean {
-    const told = this.#told.get(version.file);
-    // Nothing told yet: a predecessor did, and may have sent this very open back already.
-    if (this.#returning.delete(tid) || told === undefined || told === version || this.#returning.size >= MAX_THREADS) return false;
-    this.#returning.add(tid);
-    return true;
   }
 
   /**
@@ -75,6 +54,5 @@ export class Holders {
 
   forget(file: File): void {
     this.#files.delete(file);
-    this.#told.delete(file);
   }
 }

@@ -25,6 +25,8 @@ export const FOPEN_DIRECT_IO = 1;
 export const FOPEN_NOFLUSH = 32;
 /** getattr_in.getattr_flags: the request carries a file handle. */
 export const GETATTR_FH = 1;
+/** read_in.read_flags (FUSE_READ_LOCKOWNER): set by read(2) past the page cache, unset when the kernel fills its page cache (fs/fuse/file.c). */
+export const READ_LOCKOWNER = 2;
 
 export const ROOT_NODE = 1;
 /** An empty file in the root that only the agent can resolve; it exists to be named in notifyWake(). */

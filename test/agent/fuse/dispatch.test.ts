@@ -5,22 +5,24 @@ import { describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cgroupPathIn, containerIn, decidingHierarchy, isWithin, mountRoot, type Callers } from '../../../src/agent/fuse/caller.ts';
 import { EventFold } from '../../../src/agent/fuse/events.ts';
-import { ERRNO, OP, ROOT_NODE, negotiate } from '../../../src/agent/fuse/protocol.ts';
+import { ERRNO, OP, READ_LOCKOWNER, ROOT_NODE, negotiate } from '../../../src/agent/fuse/protocol.ts';
 import { PIN_IDLE_MS } from '../../../src/agent/fuse/pins.ts';
 import { FuseServer } from '../../../src/agent/fuse/server.ts';
 import { WAIT_MS } from '../../../src/agent/fuse/waiting.ts';
 import type { StateFile } from '../../../src/agent/fuse/state-file.ts';
 
 const ID = 'c'.repeat(64);
-const MEMBER = 100, SIBLING_THREAD = 101, STRANGER = 200, AGENT = 300, OTHER_MEMBER = 400;
+const MEMBER = 100, SIBLING_THREAD = 101, STRANGER = 200, AGENT = 300, OTHER_MEMBER = 400, SPLICER = 500;
+const MEMBERS = [MEMBER, SIBLING_THREAD, OTHER_MEMBER, SPLICER];
 const TGID: Record<number, number> = { [MEMBER]: 100, [SIBLING_THREAD]: 100, [STRANGER]: 200, [OTHER_MEMBER]: 400 };
 
 const callers: Callers = {
   isOwn: (tid) => tid === AGENT,
-  isInCgroup: (tid, path) => path === `/docker/${ID}` && [MEMBER, SIBLING_THREAD, OTHER_MEMBER].includes(tid),
-  isInContainer: (tid, id) => id === ID && [MEMBER, SIBLING_THREAD, OTHER_MEMBER].includes(tid),
+  isInCgroup: (tid, path) => path === `/docker/${ID}` && MEMBERS.includes(tid),
+  isInContainer: (tid, id) => id === ID && MEMBERS.includes(tid),
   process: (tid) => (TGID[tid] === undefined ? undefined : { tgid: TGID[tid], name: `p${TGID[tid]}` }),
   executable: () => '/bin/reader',
+  isSplicing: (tid) => tid === SPLICER,
 };
 
 function memoryFile(): StateFile {
@@ -231,6 +233,22 @@ describe('handle()', () => {
     assert.deepEqual(mounted.server.execute({ op: 'tick' }, Date.now()).raises.map(({ name }) => name), ['pass']);
     assert.deepEqual(mounted.server.execute({ op: 'tick' }, Date.now()).raises, []);
     assert.equal(mounted.value(mounted.lookup(files, 'pass')), 'pass-2');
+  });
+
+  test('a bound file is not spliced from the page cache that its versions share; mapping it and reading it go on', () => {
+    const mounted = new Mounted();
+    const read = (node: number, tid: number, flags: number): number => {
+      const body = Buffer.alloc(40);
+      mounted.open(node, tid).handle.copy(body);
+      body.writeUInt32LE(4096, 16);
+      body.writeUInt32LE(flags, 20);
+      return mounted.call(OP.READ, node, tid, body).errno;
+    };
+    const [single, user] = [mounted.lookup(mounted.directory('bound'), 'single'), mounted.lookup(mounted.directory('files'), 'user')];
+    assert.equal(read(single, SPLICER, 0), ERRNO.EINVAL);
+    assert.equal(read(single, SPLICER, READ_LOCKOWNER), 0, 'read(2) past the page cache');
+    assert.equal(read(single, MEMBER, 0), 0, 'a page fault');
+    assert.equal(read(user, SPLICER, 0), 0, 'a version with an inode of its own');
   });
 
   test('directories list to the container only, whole with any buffer size, and the root to the agent only', () => {

@@ -1,8 +1,9 @@
 // The filesystem on a real kernel mount: access, rotation, events, takeover. Needs root and /dev/fuse.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -182,6 +183,47 @@ describe('the mounted filesystem', { skip, timeout: 120_000 }, () => {
       child.stdin!.end('go\n');
       await once(child, 'close');
       assert.equal(text, `open\n${valueOf(1)}\n${valueOf(2)}`);
+    }
+  });
+
+  test('sendfile(2) gives whole versions too, whatever sizes other readers make the kernel hear', async () => {
+    const value = (n: number): string => 'abcdefgh'.charAt(n % 8).repeat([40, 7, 300, 1, 64, 5000, 3, 4097][n % 8]!);
+    const { id, cgroup, path } = await container(secret('single', value(0), { kind: 'bound' }));
+    const loop = 'while [ ! -e "$1/stop" ]; do busybox cat "$0" || echo FAILED; echo; done';
+    const marker = mkdtempSync(join(mount.directory, 'loop-'));
+    const readers = Array.from({ length: 3 }, () => runIn(cgroup, ['sh', '-c', loop, path('bound', 'single'), marker]));
+    await sleep(200);
+    for (let n = 1; n <= 400; n++) await server.run({ op: 'replace', updates: [{ containerId: id, files: [{ name: 'single', content: Buffer.from(value(n)).toString('base64'), version: n + 1 }] }] });
+    writeFileSync(join(marker, 'stop'), '');
+    const whole = new Set(Array.from({ length: 8 }, (_, n) => value(n)));
+    for (const { stdout } of await Promise.all(readers)) {
+      const lines = stdout.split('\n').slice(0, -1);
+      assert.ok(new Set(lines).size > 3, 'the reader saw the rotation happen');
+      assert.deepEqual(lines.filter((line) => !whole.has(line)).map((line) => `${line.slice(0, 8)}… of ${line.length} bytes`), []);
+    }
+  });
+
+  test('a bound file can be mapped, copied and spliced', async () => {
+    const value = 'm'.repeat(5000);
+    const { cgroup, path } = await container(secret('single', value, { kind: 'bound' }));
+    const source = writeScript(mount, 'map.c', `
+      #include <fcntl.h>
+      #include <sys/mman.h>
+      #include <sys/stat.h>
+      #include <unistd.h>
+      int main(int argc, char **argv) {
+        struct stat st;
+        int fd = open(argv[1], O_RDONLY);
+        if (fd < 0 || fstat(fd, &st) != 0) return 1;
+        char *map = mmap(0, st.st_size, PROT_READ, argc > 2 ? MAP_SHARED : MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED) return 2;
+        return write(1, map, st.st_size) == st.st_size && map[1] == 'm' ? 0 : 3;
+      }`);
+    execFileSync('gcc', ['-o', `${source}.out`, source]);
+    const copy = join(mount.directory, 'copy');
+    for (const argv of [[`${source}.out`, path('bound', 'single')], [`${source}.out`, path('bound', 'single'), 'shared'], ['cat', path('bound', 'single')],
+      ['busybox', 'cat', path('bound', 'single')], ['sh', '-c', `cp ${path('bound', 'single')} ${copy} && cat ${copy}`], ['sh', '-c', `busybox cp ${path('bound', 'single')} ${copy}2 && cat ${copy}2`]]) {
+      assert.equal((await runIn(cgroup, argv)).stdout, value, argv.join(' '));
     }
   });
 
