@@ -3,11 +3,14 @@
 
 import { PurserError } from '../lib/errors.ts';
 import type { JsonObject } from '../lib/json.ts';
-import { mergeRules, policiesGranting } from './merge.ts';
-import type { MergedRule } from './merge.ts';
+import { mergeRules, mergeSources, policiesGranting } from './merge.ts';
+import type { MergedRule, Source } from './merge.ts';
 import { parametersAllowed } from './parameters.ts';
 import { compareSpecificity } from './path-pattern.ts';
-import { PatternIndex } from './pattern-index.ts';
+import { fillTemplate } from './path-template.ts';
+import type { TemplateSubject } from './path-template.ts';
+import { LayeredIndex, PatternIndex } from './pattern-index.ts';
+import type { RuleLookup } from './pattern-index.ts';
 import type { Policy } from './policy.ts';
 import { CAPABILITIES, ROOT_POLICY } from './policy.ts';
 
@@ -40,30 +43,93 @@ export interface Acl {
   hasAccessBelow(mountPath: string): boolean;
 }
 
+/** A set of policies, ready for whoever has them. */
+export interface CompiledPolicies {
+  /** The ACL of one entity, or of a caller without one; the same object as long as the subject is the same. */
+  for(subject: TemplateSubject | undefined): Acl;
+}
+
 const ROOT_DECISION: AclDecision = { allowed: true, hasSudo: true, isRoot: true, grantingPolicies: ['root'] };
 const ROOT_ACL: Acl = { check: () => ROOT_DECISION, capabilities: () => ['root'], hasAccessBelow: () => true };
 
 /** @throws ERR_POLICY_SYNTAX when root comes with other policies, or a policy only bears its name */
-export function compileAcl(policies: readonly Policy[]): Acl {
-  if (!policies.some((policy) => policy.name === ROOT_POLICY.name)) return new RuleAcl(mergeRules(policies));
+export function compilePolicies(policies: readonly Policy[]): CompiledPolicies {
+  if (!policies.some((policy) => policy.name === ROOT_POLICY.name)) return new PolicySet(policies);
   if (policies.length !== 1) throw new PurserError('ERR_POLICY_SYNTAX', 'other policies present along with root', { hint: 'root needs no other policy: leave one or the other out' });
   if (policies[0] !== ROOT_POLICY) throw new PurserError('ERR_POLICY_SYNTAX', 'a stored policy must not be named root', { hint: 'rename it' });
-  return ROOT_ACL;
+  return { for: () => ROOT_ACL };
+}
+
+/** compilePolicies() for one subject. */
+export function compileAcl(policies: readonly Policy[], subject?: TemplateSubject): Acl {
+  return compilePolicies(policies).for(subject);
+}
+
+/** The rules without templates are compiled once; each subject adds its filled ones as a small layer in front. */
+class PolicySet implements CompiledPolicies {
+  readonly #rules: ReadonlyMap<string, MergedRule>;
+  readonly #index: PatternIndex<MergedRule>;
+  readonly #templates: readonly Policy[];
+  readonly #withoutSubject: Acl;
+  readonly #bySubject = new WeakMap<TemplateSubject, Acl>();
+
+  constructor(policies: readonly Policy[]) {
+    this.#rules = mergeRules(policies);
+    this.#index = new PatternIndex(this.#rules.values());
+    this.#templates = policies.filter(({ templates }) => templates.length > 0);
+    this.#withoutSubject = this.#compile(undefined);
+  }
+
+  for(subject: TemplateSubject | undefined): Acl {
+    if (subject === undefined || this.#templates.length === 0) return this.#withoutSubject;
+    let acl = this.#bySubject.get(subject);
+    if (acl === undefined) this.#bySubject.set(subject, acl = this.#compile(subject));
+    return acl;
+  }
+
+  #compile(subject: TemplateSubject | undefined): Acl {
+    const { sources, blocked } = fillRules(this.#templates, subject);
+    if (sources.length === 0) return new RuleAcl([this.#rules], this.#index, blocked);
+    const filled = mergeSources(sources, this.#rules);
+    return new RuleAcl([filled, this.#rules], new LayeredIndex(new PatternIndex(filled.values()), this.#index), blocked);
+  }
+}
+
+/**
+ * The rules of one subject. A rule that cannot be filled grants nothing. Where that could let more through than its author
+ * wanted (it denies, or a broader rule would step into its place for a path nobody can name), all below its prefix is blocked.
+ */
+function fillRules(policies: readonly Policy[], subject: TemplateSubject | undefined): { readonly sources: readonly Source[]; readonly blocked: readonly string[] } {
+  const sources: Source[] = [];
+  const blocked: string[] = [];
+  for (const { name: policyName, templates } of policies) {
+    for (const { template, ...permissions } of templates) {
+      const pattern = fillTemplate(template, subject);
+      if (typeof pattern !== 'string') sources.push({ rule: { ...permissions, pattern }, policyName });
+      else if (pattern === 'unsafe' || permissions.capabilities.has('deny')) blocked.push(template.prefix);
+    }
+  }
+  return { sources, blocked };
 }
 
 class RuleAcl implements Acl {
-  readonly #rules: readonly MergedRule[];
-  readonly #index: PatternIndex<MergedRule>;
+  readonly #layers: readonly ReadonlyMap<string, MergedRule>[];
+  readonly #index: RuleLookup<MergedRule>;
+  /** Starts of paths below which nothing is granted. */
+  readonly #blocked: readonly string[];
 
-  constructor(rules: readonly MergedRule[]) {
-    this.#rules = rules;
-    this.#index = new PatternIndex(rules);
+  /** @param layers rules by pattern text; of two with the same text the first counts */
+  constructor(layers: readonly ReadonlyMap<string, MergedRule>[], index: RuleLookup<MergedRule>, blocked: readonly string[]) {
+    this.#layers = layers;
+    this.#index = index;
+    this.#blocked = blocked;
   }
 
   check(request: AclRequest): AclDecision {
     const { operation } = request;
-    const path = withoutLeadingSlashes(request.path);
-    const rule = operation === 'list' ? this.#listRule(path === '' || path.endsWith('/') ? path : `${path}/`) : this.#rule(path);
+    const bare = withoutLeadingSlashes(request.path);
+    const path = operation !== 'list' || bare === '' || bare.endsWith('/') ? bare : `${bare}/`;
+    const rule = this.#isBlocked(path) ? undefined : operation === 'list' ? this.#listRule(path) : this.#rule(path);
     const hasSudo = rule?.capabilities.has('sudo') ?? false;
     const allowed = rule !== undefined
       && rule.capabilities.has(operation)
@@ -75,13 +141,19 @@ class RuleAcl implements Acl {
 
   capabilities(path: string): string[] {
     // As Vault: with the fallbacks of a list, but on the path as given.
-    const granted = this.#listRule(withoutLeadingSlashes(path))?.capabilities;
+    const bare = withoutLeadingSlashes(path);
+    const granted = this.#isBlocked(bare) ? undefined : this.#listRule(bare)?.capabilities;
     return granted === undefined || granted.size === 0 ? ['deny'] : CAPABILITIES.filter((capability) => granted.has(capability));
   }
 
   hasAccessBelow(mountPath: string): boolean {
-    return !this.capabilities(mountPath).includes('deny')
-      || this.#rules.some(({ pattern, capabilities }) => capabilities.size > 0 && !capabilities.has('deny') && reachesBelow(pattern, mountPath));
+    if (this.#isBlocked(mountPath)) return false;
+    return !this.capabilities(mountPath).includes('deny') || this.#layers.some((rules, index) => [...rules.values()].some((rule) =>
+      rule.capabilities.size > 0 && !rule.capabilities.has('deny') && reachesBelow(rule.pattern, mountPath) && (index === 0 || this.#layers[0]?.has(rule.pattern.text) !== true)));
+  }
+
+  #isBlocked(path: string): boolean {
+    return this.#blocked.length > 0 && this.#blocked.some((prefix) => path.startsWith(prefix));
   }
 
   #rule(path: string): MergedRule | undefined {

@@ -1,5 +1,5 @@
 // The policies every core has. `default` may be edited, never deleted; the others are fixed and not for operators to assign
-// or see (`root` excepted). Paths that need identity templates are left out until those exist (POLICY.md).
+// or see (`root` excepted).
 
 import { parsePolicy } from './parse.ts';
 import type { Policy } from './policy.ts';
@@ -12,6 +12,10 @@ export const DEFAULT_POLICY_TEXT = `# What every token may do. Edit it as you li
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }
 path "auth/token/revoke-self" { capabilities = ["update"] }
+
+# Its own entity, if it came from a login.
+path "identity/entity/id/{{identity.entity.id}}"     { capabilities = ["read"] }
+path "identity/entity/name/{{identity.entity.name}}" { capabilities = ["read"] }
 
 # What may I do on these paths?
 path "sys/capabilities-self"        { capabilities = ["update"] }

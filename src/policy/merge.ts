@@ -5,24 +5,28 @@ import type { JsonValue } from '../lib/json.ts';
 import type { PathPattern } from './path-pattern.ts';
 import type { Capability, ParameterRules, PathRule, Permissions, Policy } from './policy.ts';
 
-interface Source { readonly rule: PathRule; readonly policyName: string }
+export interface Source { readonly rule: PathRule; readonly policyName: string }
 
 export interface MergedRule extends Permissions {
   readonly pattern: PathPattern;
   readonly sources: readonly Source[];
 }
 
-/** One rule for each distinct path. */
-export function mergeRules(policies: readonly Policy[]): MergedRule[] {
+/** One rule for each distinct path, by its text. */
+export function mergeRules(policies: readonly Policy[]): Map<string, MergedRule> {
+  return mergeSources(policies.flatMap(({ name: policyName, rules }) => rules.map((rule) => ({ rule, policyName }))));
+}
+
+/** As mergeRules(); a path that `base` has too gets the sources of both. */
+export function mergeSources(all: readonly Source[], base?: ReadonlyMap<string, MergedRule>): Map<string, MergedRule> {
   const byPath = new Map<string, Source[]>();
-  for (const { name: policyName, rules } of policies) {
-    for (const rule of rules) {
-      const sources = byPath.get(rule.pattern.text);
-      if (sources === undefined) byPath.set(rule.pattern.text, [{ rule, policyName }]);
-      else sources.push({ rule, policyName });
-    }
+  for (const source of all) {
+    const { text } = source.rule.pattern;
+    const sources = byPath.get(text);
+    if (sources === undefined) byPath.set(text, [...base?.get(text)?.sources ?? [], source]);
+    else sources.push(source);
   }
-  return [...byPath.values()].map(merge);
+  return new Map([...byPath].map(([text, sources]) => [text, merge(sources)]));
 }
 
 /** The policies that give `capability` through this rule, each once, in the order given. */

@@ -8,10 +8,12 @@ import { policyError } from './hcl-lexer.ts';
 import type { Document, ItemNode, Node } from './hcl-parser.ts';
 import { parseDocument, valueOf } from './hcl-parser.ts';
 import { parsePathPattern } from './path-pattern.ts';
-import type { Capability, ParameterRules, PathRule, Policy } from './policy.ts';
+import { isTemplate, parsePathTemplate } from './path-template.ts';
+import type { Capability, ParameterRules, PathRule, Permissions, Policy, TemplatedRule } from './policy.ts';
 import { CAPABILITIES } from './policy.ts';
 
 export const MAX_POLICY_PATH_BYTES = 1024;
+const TEMPLATE_HINT = 'a template is {{identity.entity.id}}, .name, .metadata.KEY, or {{identity.entity.aliases.ACCESSOR.name}}, .metadata.KEY; at most one in a segment';
 
 /** Vault's old shorthand, `policy = "write"`. */
 const OLD_POLICIES = new Map<string, readonly Capability[]>([
@@ -43,7 +45,14 @@ export function parsePolicy(name: string, text: string): Policy {
     else if (key !== 'name') throw invalidKey(key, item.line);
     else if (item.keys.length > 1 || item.value.kind !== 'literal' || typeof item.value.value !== 'string') throw policyError(`name must be a string on line ${item.line}`);
   }
-  return { name, text, rules: stanzas.map(ruleOf) };
+  const rules: PathRule[] = [];
+  const templates: TemplatedRule[] = [];
+  for (const stanza of stanzas) {
+    const rule = ruleOf(stanza);
+    if ('template' in rule) templates.push(rule);
+    else rules.push(rule);
+  }
+  return { name, text, rules, templates };
 }
 
 /** HCL: `path "x" { … }`. JSON: `"path": {"x": {…}}`, or a list of such objects. */
@@ -60,8 +69,16 @@ function stanzasOf(item: ItemNode, document: Document): Stanza[] {
   });
 }
 
-function ruleOf({ path, body, line }: Stanza): PathRule {
+function ruleOf({ path, body, line }: Stanza): PathRule | TemplatedRule {
   checkPath(path, line);
+  const permissions = permissionsOf(path, body);
+  if (!isTemplate(path)) return { ...permissions, pattern: parsePathPattern(path) };
+  const template = parsePathTemplate(path);
+  if (typeof template === 'string') throw policyError(`path ${quote(path)}: ${template} on line ${line}`, TEMPLATE_HINT);
+  return { ...permissions, template };
+}
+
+function permissionsOf(path: string, body: Node): Permissions {
   try {
     const fields = fieldsOf(body);
     const minWrappingTtlSeconds = ttlField(fields, 'min_wrapping_ttl');
@@ -69,7 +86,6 @@ function ruleOf({ path, body, line }: Stanza): PathRule {
     if (maxWrappingTtlSeconds > 0 && maxWrappingTtlSeconds < minWrappingTtlSeconds) throw new StanzaError('max_wrapping_ttl cannot be less than min_wrapping_ttl');
     stringField(fields, 'comment');
     return {
-      pattern: parsePathPattern(path),
       capabilities: capabilitiesOf(fields),
       allowedParameters: parameterRules(fields, 'allowed_parameters'),
       deniedParameters: parameterRules(fields, 'denied_parameters'),
@@ -83,14 +99,13 @@ function ruleOf({ path, body, line }: Stanza): PathRule {
   }
 }
 
-/** Carries a reason up to ruleOf(), which knows the path. */
+/** Carries a reason up to permissionsOf(), which knows the path. */
 class StanzaError extends Error {}
 
 function checkPath(path: string, line: number): void {
   const refuse = (reason: string, hint?: string) => policyError(`path ${quote(path)}: ${reason} on line ${line}`, hint);
   if (Buffer.byteLength(path) > MAX_POLICY_PATH_BYTES) throw refuse(`path longer than ${MAX_POLICY_PATH_BYTES} bytes`);
   if (/\p{Cc}/u.test(path)) throw refuse('control character in the path');
-  if (path.includes('{{') || path.includes('}}')) throw refuse('identity templates ({{…}}) are not supported yet', 'write the path out');
   if (path.includes('+*')) throw refuse("invalid use of wildcards ('+*' is forbidden)", 'write +/* for everything below one segment');
 }
 

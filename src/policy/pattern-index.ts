@@ -9,8 +9,15 @@ export interface Indexed {
   readonly pattern: PathPattern;
 }
 
-/** The rules of one ACL. Every pattern text is added once. */
-export class PatternIndex<R extends Indexed> {
+/** Finds the rules of one ACL. */
+export interface RuleLookup<R extends Indexed> {
+  exact(path: string): R | undefined;
+  /** The most specific prefix or `+` rule that matches `path`. */
+  bestNonExact(path: string): R | undefined;
+}
+
+/** Every pattern text is added once. */
+export class PatternIndex<R extends Indexed> implements RuleLookup<R> {
   readonly #exact = new Map<string, R>();
   readonly #prefixes = new PrefixMap<R>();
   readonly #segments = new SegmentNode<R>();
@@ -28,10 +35,28 @@ export class PatternIndex<R extends Indexed> {
     return this.#exact.get(path);
   }
 
-  /** The most specific prefix or `+` rule that matches `path`. */
   bestNonExact(path: string): R | undefined {
     const prefix = this.#prefixes.longest(path);
     return this.#segments.isLeaf ? prefix : bestInTrie(this.#segments, path.split('/'), prefix);
+  }
+}
+
+/** Few rules in front of many: a rule of `upper` stands in for the one of `lower` with the same pattern. */
+export class LayeredIndex<R extends Indexed> implements RuleLookup<R> {
+  readonly #upper: RuleLookup<R>;
+  readonly #lower: RuleLookup<R>;
+
+  constructor(upper: RuleLookup<R>, lower: RuleLookup<R>) {
+    this.#upper = upper;
+    this.#lower = lower;
+  }
+
+  exact(path: string): R | undefined {
+    return this.#upper.exact(path) ?? this.#lower.exact(path);
+  }
+
+  bestNonExact(path: string): R | undefined {
+    return moreSpecific(this.#lower.bestNonExact(path), this.#upper.bestNonExact(path));
   }
 }
 
@@ -105,6 +130,7 @@ function bestInTrie<R extends Indexed>(root: SegmentNode<R>, segments: readonly 
   return best;
 }
 
+/** Of two with the same pattern, `b`. */
 function moreSpecific<R extends Indexed>(a: R | undefined, b: R | undefined): R | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return compareSpecificity(a.pattern, b.pattern) > 0 ? a : b;

@@ -3,6 +3,7 @@
 
 import type { JsonValue } from '../lib/json.ts';
 import type { PathPattern } from './path-pattern.ts';
+import type { PathTemplate } from './path-template.ts';
 
 /** In sorted order, as sys/capabilities shows them. */
 export const CAPABILITIES = ['create', 'delete', 'deny', 'list', 'patch', 'read', 'sudo', 'update'] as const;
@@ -27,12 +28,18 @@ export interface PathRule extends Permissions {
   readonly pattern: PathPattern;
 }
 
+/** A rule whose path depends on the entity that asks. */
+export interface TemplatedRule extends Permissions {
+  readonly template: PathTemplate;
+}
+
 export interface Policy {
   readonly name: string;
   /** As it was written; the API returns it verbatim. */
   readonly text: string;
   readonly rules: readonly PathRule[];
+  readonly templates: readonly TemplatedRule[];
 }
 
 /** The policy that allows everything. It has no text and no rules; compileAcl() knows this very object, not its name. */
-export const ROOT_POLICY: Policy = Object.freeze({ name: 'root', text: '', rules: [] });
+export const ROOT_POLICY: Policy = Object.freeze({ name: 'root', text: '', rules: [], templates: [] });

@@ -7,9 +7,10 @@ import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { compileAcl, type Acl } from '../policy/acl.ts';
+import { compilePolicies, type Acl, type CompiledPolicies } from '../policy/acl.ts';
 import { BUILT_IN_POLICIES } from '../policy/built-in.ts';
 import { parsePolicy } from '../policy/parse.ts';
+import type { TemplateSubject } from '../policy/path-template.ts';
 import type { Policy } from '../policy/policy.ts';
 
 /** Distinct sets of policies; beyond it all are dropped, since token holders choose their subsets freely. */
@@ -21,7 +22,7 @@ const recordSchema = z.strictObject({ v: z.literal(1), text: z.string() });
 export class PolicyStore {
   readonly #view: View;
   readonly #policies: Map<string, Policy>;
-  readonly #compiled = new Map<string, Acl>();
+  readonly #compiled = new Map<string, CompiledPolicies>();
   readonly #lock = new KeyedLock();
 
   private constructor(view: View, policies: Map<string, Policy>) {
@@ -72,15 +73,19 @@ export class PolicyStore {
     if (this.#policies.has(canonical)) await this.#change(canonical, () => this.#view.delete(canonical), undefined);
   }
 
-  /** The ACL of a set of policies; names without a policy grant nothing. */
-  acl(names: readonly string[]): Acl {
+  /**
+   * The ACL of a set of policies; names without a policy grant nothing.
+   * @param subject whom templates speak of; without one they grant nothing
+   */
+  acl(names: readonly string[], subject?: TemplateSubject): Acl {
     const key = names.join('\n');
-    const known = this.#compiled.get(key);
-    if (known !== undefined) return known;
-    const acl = compileAcl(names.map((name) => this.#policies.get(name)).filter((policy) => policy !== undefined));
-    if (this.#compiled.size >= MAX_COMPILED) this.#compiled.clear();
-    this.#compiled.set(key, acl);
-    return acl;
+    let compiled = this.#compiled.get(key);
+    if (compiled === undefined) {
+      compiled = compilePolicies(names.map((name) => this.#policies.get(name)).filter((policy) => policy !== undefined));
+      if (this.#compiled.size >= MAX_COMPILED) this.#compiled.clear();
+      this.#compiled.set(key, compiled);
+    }
+    return compiled.for(subject);
   }
 
   /** Storage first: what is in force is never ahead of what a restart would find. */

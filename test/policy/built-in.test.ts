@@ -5,10 +5,11 @@ import type { AclRequest } from '../../src/policy/acl.ts';
 import { BUILT_IN_POLICIES } from '../../src/policy/built-in.ts';
 import { ROOT_POLICY } from '../../src/policy/policy.ts';
 
+const SUBJECT = { id: 'id-1', name: 'ann', metadata: {}, aliases: [] };
 const aclOf = (name: string) => {
   const builtIn = BUILT_IN_POLICIES.get(name);
   assert.ok(builtIn);
-  return compileAcl([builtIn.policy]);
+  return compileAcl([builtIn.policy], SUBJECT);
 };
 
 test('BUILT_IN_POLICIES are root, default, response-wrapping and purser-node, and only default is editable', () => {
@@ -20,7 +21,7 @@ test('BUILT_IN_POLICIES are root, default, response-wrapping and purser-node, an
 const GRANTS: Readonly<Record<string, readonly (readonly [AclRequest['operation'], string])[]>> = {
   'default': [
     ['read', 'auth/token/lookup-self'], ['update', 'auth/token/renew-self'], ['update', 'auth/token/revoke-self'], ['update', 'sys/capabilities-self'],
-    ['read', 'sys/internal/ui/resultant-acl'], ['update', 'sys/renew'], ['update', 'sys/leases/renew'], ['update', 'sys/leases/lookup'],
+    ['read', 'identity/entity/id/id-1'], ['read', 'identity/entity/name/ann'], ['read', 'sys/internal/ui/resultant-acl'], ['update', 'sys/renew'], ['update', 'sys/leases/renew'], ['update', 'sys/leases/lookup'],
     ['create', 'cubbyhole/a/b'], ['read', 'cubbyhole/a'], ['list', 'cubbyhole/'], ['list', 'cubbyhole/a'], ['delete', 'cubbyhole/a'],
     ['update', 'sys/wrapping/wrap'], ['update', 'sys/wrapping/lookup'], ['update', 'sys/wrapping/unwrap'], ['update', 'sys/tools/hash'], ['update', 'sys/tools/hash/sha2-256'], ['update', 'sys/control-group/request'],
   ],
@@ -28,7 +29,7 @@ const GRANTS: Readonly<Record<string, readonly (readonly [AclRequest['operation'
   'purser-node': [['update', 'node/resolve'], ['update', 'node/usage'], ['update', 'node/swarm-secret'], ['read', 'node/watch'], ['read', 'auth/token/lookup-self'], ['update', 'auth/token/renew-self'], ['update', 'auth/token/revoke-self']],
 };
 const NEVER: readonly (readonly [AclRequest['operation'], string])[] = [
-  ['read', 'secret/data/x'], ['list', 'secret/metadata/'], ['update', 'auth/token/create'], ['update', 'auth/token/lookup'], ['read', 'sys/policies/acl/default'], ['update', 'sys/seal'],
+  ['read', 'identity/entity/id/id-2'], ['read', 'identity/entity/name/bob'], ['list', 'identity/entity/id/'], ['read', 'secret/data/x'], ['list', 'secret/metadata/'], ['update', 'auth/token/create'], ['update', 'auth/token/lookup'], ['read', 'sys/policies/acl/default'], ['update', 'sys/seal'],
   ['update', 'sys/leases/revoke'], ['read', 'auth/node/nodes/x'], ['update', 'auth/node/join-token'], ['read', 'sys/usage'], ['read', 'node/resolve'], ['update', 'node/watch'], ['list', 'node/'],
 ];
 
