@@ -29,6 +29,8 @@ export interface AuditRequest {
   readonly clientToken?: string;
   readonly clientTokenAccessor?: string;
   readonly data?: JsonObject | null;
+  /** The data of request and response is a secret as a whole, its numbers included. Not logged. */
+  readonly isSecretThroughout?: boolean;
   readonly remoteAddress?: string;
   readonly remotePort?: number;
   readonly wrapTtlSeconds?: number;
@@ -123,7 +125,7 @@ export class EntryRenderer {
       client_token: this.#secret(request.clientToken),
       client_token_accessor: this.#secret(request.clientTokenAccessor),
       path: request.path,
-      data: request.data && this.#hashed(request.data),
+      data: request.data && this.#hashed(request.data, request.isSecretThroughout),
       remote_address: request.remoteAddress,
       remote_port: request.remotePort,
       wrap_ttl: request.wrapTtlSeconds,
@@ -137,7 +139,7 @@ export class EntryRenderer {
       secret: response.leaseId === undefined || response.leaseId === '' ? undefined : { lease_id: response.leaseId },
       mount_point: request.mountPoint,
       mount_type: request.mountType,
-      data: response.data && this.#hashed(request.operation === 'list' ? withoutLongLists(response.data) : response.data),
+      data: response.data && this.#hashed(request.operation === 'list' ? withoutLongLists(response.data) : response.data, request.isSecretThroughout),
       warnings: response.warnings,
       wrap_info: response.wrapInfo && this.#withHashed(response.wrapInfo, SECRET_WRAP_FIELDS),
     };

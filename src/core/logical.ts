@@ -59,8 +59,12 @@ export interface Engine {
    * @throws PurserError: the table in server/error-status.ts decides the HTTP status
    */
   handle(request: LogicalRequest): Promise<LogicalResponse | undefined>;
+  /** The whole data of requests and responses is secret content, so audit hashes numbers in it too, not only texts. */
+  readonly isSecretThroughout?: boolean;
   /** For POST and PUT: true makes the operation 'update', false 'create'. Engines without it always get 'update'. */
   exists?(request: LogicalRequest): Promise<boolean>;
+  /** The mount goes away or gets another engine: refuses further changes, and resolves when those under way are done. */
+  close?(): Promise<void>;
   /** Paths (relative, Vault's `root paths` notation: exact or trailing '*') that need sudo on top of the capability. */
   readonly sudoPaths?: readonly string[];
   /** Paths (relative) that need no token. */
@@ -77,6 +81,8 @@ export interface EngineContext {
 export interface SecretSource {
   /** The mount-relative API path that policies speak of: `db/prod` → `data/db/prod` for KV version 2. */
   policyPath(path: string): string;
+  /** The mount-relative API path whose LIST names the secrets in `folder` (empty, or ending in '/'). */
+  listPath(folder: string): string;
   /**
    * The secret at `path`, or undefined when it, or the version asked for, does not exist (deleted and destroyed count as not there).
    * @param version a positive version number, or undefined for the current one

@@ -66,6 +66,7 @@ function makeAuth({ tokenId, token, isAllowed, grantingPolicies }: AuditFacts): 
 function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount, tokenId, token }: AuditFacts): AuditRequest {
   return {
     id, operation, path, remoteAddress, remotePort, data,
+    ...(mount?.engine.isSecretThroughout === true ? { isSecretThroughout: true } : {}),
     ...(mount === undefined ? {} : { mountPoint: mount.path, mountType: mount.type, mountAccessor: mount.accessor }),
     ...(tokenId === undefined ? {} : { clientToken: tokenId }),
     ...(token === undefined ? {} : { clientTokenAccessor: token.accessor }),

@@ -125,6 +125,28 @@ export class MountTable {
     });
   }
 
+  /**
+   * Gives a mount other options, and an engine that is made with them; durable when it resolves.
+   * @throws ERR_REQUEST_INVALID for a mount that is not there or built in, and what the engine's making throws
+   */
+  changeOptions(path: string, change: (before: MountRecord) => MountRecord['options']): Promise<void> {
+    return this.#lock.run(TABLE_KEY, async () => {
+      const record = this.#records.find((known) => known.path === path && !known.isRemoved);
+      if (record === undefined) throw refused(`${path} has no options to change`);
+      const changed = { ...record, options: change(record) };
+      const before = this.#mounts.get(path);
+      const after = this.#open(changed);
+      await before?.engine.close?.();
+      try {
+        await this.#store(this.#records.map((known) => (known === record ? changed : known)));
+      } catch (error) {
+        this.#mounts.set(path, this.#open(record)); // the one before is closed
+        throw error;
+      }
+      this.#mounts.set(path, after);
+    });
+  }
+
   /** Removes a mount with everything in it; an unknown path is no error. @throws ERR_REQUEST_INVALID for a built-in one */
   disable(path: string): Promise<void> {
     return this.#lock.run(TABLE_KEY, async () => {
@@ -132,7 +154,9 @@ export class MountTable {
       if (record === undefined && this.#mounts.has(path)) throw refused(`cannot unmount ${path}`);
       if (record === undefined) return;
       await this.#store(this.#records.map((known) => (known === record ? { ...known, isRemoved: true } : known)));
+      const engine = this.#mounts.get(path)?.engine;
       this.#mounts.delete(path);
+      await engine?.close?.();
       await this.#wipe(record);
     });
   }

@@ -11,6 +11,7 @@ import type { Barrier } from '../core/barrier.ts';
 import type { Engine, JsonObject } from '../core/logical.ts';
 import type { View } from '../core/view.ts';
 import { KvEngine } from '../engines/kv/kv-engine.ts';
+import { PlainKvEngine } from '../engines/kv/plain-kv-engine.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
 import { AuditDevices } from './audit-devices.ts';
 import type { ServerConfig } from './config.ts';
@@ -106,9 +107,11 @@ function builtIn(path: string, type: string, description: string, engine: Engine
 type ChangeListener = (path: string, version: number) => void;
 
 function createEngine({ type, options, path: mountPath }: MountRecord, view: View, now: () => number, onChange: ChangeListener): Pick<Mount, 'engine' | 'source'> {
-  if (type !== 'kv') throw new PurserError('ERR_REQUEST_INVALID', 'unknown engine type', { hint: 'use kv-v2' });
-  if (options?.['version'] !== '2') throw new PurserError('ERR_REQUEST_INVALID', 'kv is offered in version 2 only', { hint: 'use the type kv-v2' });
-  const engine = new KvEngine({ view, now }, (path, version) => onChange(mountPath + path, version));
+  if (type !== 'kv') throw new PurserError('ERR_REQUEST_INVALID', 'unknown engine type', { hint: 'use kv or kv-v2' });
+  const changed: ChangeListener = (path, version) => onChange(mountPath + path, version);
+  const version = options?.['version'];
+  if (version !== '1' && version !== '2') throw new PurserError('ERR_REQUEST_INVALID', 'the version of a kv engine is 1 or 2', { hint: 'set options.version, or use the type kv-v2' });
+  const engine = version === '1' ? new PlainKvEngine({ view }, changed) : new KvEngine({ view, now }, changed);
   return { engine, source: engine };
 }
 

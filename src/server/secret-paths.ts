@@ -1,21 +1,19 @@
 // Every secret path that a reference can name, for the question which secrets nobody uses. Walks the engines' own listing.
 
-import type { LogicalRequest } from '../core/logical.ts';
+import type { LogicalRequest, SecretSource } from '../core/logical.ts';
 import type { Mount, MountTable } from './mount-table.ts';
-
-const METADATA = 'metadata/';
 
 /** Full logical paths, mount first, such as `secret/db/prod`; mount by mount, folder by folder. */
 export async function* secretPaths(mounts: MountTable): AsyncGenerator<string> {
-  for (const mount of mounts.all()) if (mount.source !== undefined) yield* below(mount, '');
+  for (const mount of mounts.all()) if (mount.source !== undefined) yield* below(mount, mount.source, '');
 }
 
-async function* below(mount: Mount, folder: string): AsyncGenerator<string> {
-  const request: LogicalRequest = { operation: 'list', path: `${METADATA}${folder}`, mountPoint: mount.path, data: {}, remoteAddress: '' };
+async function* below(mount: Mount, source: SecretSource, folder: string): AsyncGenerator<string> {
+  const request: LogicalRequest = { operation: 'list', path: source.listPath(folder), mountPoint: mount.path, data: {}, remoteAddress: '' };
   const keys = (await mount.engine.handle(request))?.data?.['keys'];
   if (!Array.isArray(keys)) return;
   for (const key of keys as readonly string[]) {
-    if (key.endsWith('/')) yield* below(mount, folder + key);
+    if (key.endsWith('/')) yield* below(mount, source, folder + key);
     else yield `${mount.path}${folder}${key}`;
   }
 }

@@ -189,8 +189,27 @@ describe('sys/', () => {
     for (const builtIn of ['sys', 'auth/token', 'node']) assert.equal((await call('DELETE', `sys/mounts/${builtIn}`)).status, 400, builtIn);
   });
 
+  test('sys/mounts enables kv of version 1, and tune makes it version 2 with everything in it', async () => {
+    for (const [path, body] of [['one', { type: 'kv' }], ['two', { type: 'kv-v1' }], ['three', { type: 'generic' }], ['four', { type: 'kv', options: { version: '1' } }]] as const) {
+      assert.equal((await call('POST', `sys/mounts/${path}`, { body })).status, 204);
+      assert.deepEqual(data(await call('GET', `sys/mounts/${path}`))['options'], { version: '1' });
+    }
+    assert.equal((await call('PUT', 'one/db/prod', { body: { password: 'x', port: 5432 } })).status, 204);
+    const read = await call('GET', 'one/db/prod');
+    assert.deepEqual([read.status, data(read), read.body.lease_duration, read.body.lease_id], [200, { password: 'x', port: 5432 }, 2_764_800, '']);
+    assert.deepEqual(data(await call('LIST', 'one')), { keys: ['db/'] });
+    assert.equal((await call('POST', 'one/db/prod', { body: {} })).status, 400);
+    assert.equal((await call('PATCH', 'one/db/prod', { body: { a: 1 }, headers: { 'Content-Type': 'application/merge-patch+json' } })).status, 405);
+    assert.equal((await call('POST', 'sys/mounts/one/tune', { body: { options: { version: '2' } } })).status, 204);
+    assert.deepEqual(data(await call('GET', 'sys/mounts/one'))['options'], { version: '2' });
+    assert.deepEqual(data(await call('GET', 'one/data/db/prod'))['data'], { password: 'x', port: 5432 });
+    for (const body of [{ options: { version: '1' } }, { options: { version: '3' } }, { options: { other: 'x' } }]) assert.equal((await call('POST', 'sys/mounts/one/tune', { body })).status, 400);
+    assert.equal((await call('POST', 'sys/mounts/none/tune', { body: { options: { version: '2' } } })).status, 400);
+    for (const path of ['one', 'two', 'three', 'four']) await call('DELETE', `sys/mounts/${path}`);
+  });
+
   test('sys/mounts refuses what it cannot honour', async () => {
-    for (const body of [{}, { type: 'nothing' }, { type: 'kv' }, { type: 'kv-v2', local: true }, { type: 'kv-v2', config: { max_lease_ttl: '1h' } }]) {
+    for (const body of [{}, { type: 'nothing' }, { type: 'kv', options: { version: '3' } }, { type: 'kv-v2', local: true }, { type: 'kv-v2', config: { max_lease_ttl: '1h' } }]) {
       assert.equal((await call('POST', 'sys/mounts/odd', { body })).status, 400, JSON.stringify(body));
     }
   });

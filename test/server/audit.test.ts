@@ -29,6 +29,14 @@ describe('audit', () => {
     assert.ok(!text.includes(CANARY) && !text.includes(server.root));
   });
 
+  test('the numbers of a secret are hashed too, in kv of either version', async () => {
+    await server.call('POST', 'sys/mounts/old', { body: { type: 'kv', options: { version: '1' } } });
+    await server.call('POST', 'old/a', { body: { pin: 194_837, nested: [{ deep: 552_917.25 }] } });
+    await server.call('POST', 'secret/data/n', { body: { data: { pin: 194_837, nested: [{ deep: 552_917.25 }] } } });
+    for (const path of ['old/a', 'secret/data/n']) assert.match((await server.call('GET', path)).text, /194837/);
+    assert.doesNotMatch(readFileSync(join(server.directory, 'audit', 'audit.log'), 'utf8'), /194837|552917/);
+  });
+
   test('denied requests, wrong tokens and engine errors are recorded with their reason', async () => {
     await server.call('GET', 'secret/data/a', { token: `hvs.${CANARY}` });
     await server.call('POST', 'secret/data/a', { body: { wrong: CANARY } });

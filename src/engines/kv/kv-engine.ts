@@ -4,12 +4,13 @@
 import type { Engine, EngineContext, JsonObject, LogicalRequest, LogicalResponse, Operation, SecretChangeListener, SecretSource } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { mergePatch } from '../../lib/merge-patch.ts';
-import { checkCas, depthOf, requireData, requirePath, versionOf, versionsOf, withConfig, withPatchedSettings, withSettings } from './kv-input.ts';
+import { checkCas, depthOf, folderOf, requireData, requirePath, versionOf, versionsOf, withConfig, withPatchedSettings, withSettings } from './kv-input.ts';
 import { configJson, metadataJson, secretJson, subkeysJson, versionJson } from './kv-json.ts';
 import { addVersion, changeVersions, destroy, emptyMetadata, softDelete, undelete } from './metadata.ts';
 import type { SecretMetadata, VersionMetadata } from './metadata.ts';
 import { SecretStore } from './secret-store.ts';
 import type { SecretVersion } from './secret-store.ts';
+import { upgradeSecrets } from './upgrade.ts';
 
 type Handler = (path: string, data: JsonObject) => Promise<LogicalResponse | undefined>;
 type Route = Partial<Record<Operation, Handler>>;
@@ -21,11 +22,15 @@ export class KvEngine implements Engine, SecretSource {
   readonly #store: SecretStore;
   readonly #now: () => number;
   readonly #routes: ReadonlyMap<string, Route>;
+  readonly #upgrade: () => Promise<void>;
+  #isUpgraded = false;
+  #upgrading: Promise<void> | undefined;
 
   /** @param onChange told after each commit that changed which versions of a secret can be read */
   constructor(context: EngineContext, onChange: SecretChangeListener = () => undefined) {
     this.#now = context.now;
     this.#store = new SecretStore(context.view, context.now, onChange);
+    this.#upgrade = () => upgradeSecrets(context.view, context.now);
     const write: Handler = (path, data) => this.#write(path, data);
     const writeMetadata: Handler = (path, data) => this.#writeMetadata(path, data);
     const versions = (change: () => (version: VersionMetadata) => VersionMetadata): Route => {
@@ -54,6 +59,7 @@ export class KvEngine implements Engine, SecretSource {
   }
 
   async handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {
+    if (!this.#isUpgraded) await this.#upgraded();
     if (request.path === 'config') return this.#config(request);
     const slash = request.path.indexOf('/');
     const name = request.path.slice(0, Math.max(0, slash));
@@ -67,6 +73,7 @@ export class KvEngine implements Engine, SecretSource {
   }
 
   async exists(request: LogicalRequest): Promise<boolean> {
+    if (!this.#isUpgraded) await this.#upgraded();
     const match = /^(?:data|metadata)\/(.+)$/s.exec(request.path);
     return match === null || (await this.#store.metadata(requirePath(match[1] ?? ''))) !== undefined;
   }
@@ -75,9 +82,19 @@ export class KvEngine implements Engine, SecretSource {
     return `data/${path}`;
   }
 
+  listPath(folder: string): string {
+    return `metadata/${folder}`;
+  }
+
   async readSecret(path: string, version?: number): ReturnType<SecretSource['readSecret']> {
+    if (!this.#isUpgraded) await this.#upgraded();
     const found = await this.#store.read(requirePath(path), version ?? 0);
     return found === undefined || found.data === null ? undefined : { data: found.data, version: found.number };
+  }
+
+  /** Moves what the mount holds from the time when it was of version 1; all requests wait for it, and a failure is tried again by the next. */
+  #upgraded(): Promise<void> {
+    return this.#upgrading ??= this.#upgrade().then(() => { this.#isUpgraded = true; }).finally(() => { this.#upgrading = undefined; });
   }
 
   async #read(path: string, version: number, shown: (found: SecretVersion) => JsonObject): Promise<LogicalResponse | undefined> {
@@ -154,9 +171,7 @@ export class KvEngine implements Engine, SecretSource {
   }
 
   async #list(folder: string): Promise<LogicalResponse | undefined> {
-    const path = folder === '' || folder.endsWith('/') ? folder : `${folder}/`;
-    if (path !== '') requirePath(path.slice(0, -1));
-    const keys = await this.#store.list(path);
+    const keys = await this.#store.list(folderOf(folder));
     return keys.length === 0 ? undefined : { data: { keys } };
   }
 

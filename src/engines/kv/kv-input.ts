@@ -23,6 +23,13 @@ export function requirePath(path: string): string {
   return path;
 }
 
+/** The folder that a listing asks for: empty, or ending in '/'. @throws ERR_REQUEST_INVALID */
+export function folderOf(path: string): string {
+  if (path === '') return '';
+  const folder = requirePath(path.endsWith('/') ? path.slice(0, -1) : path);
+  return `${folder}/`;
+}
+
 /** @throws ERR_REQUEST_INVALID */
 export function requireData(body: JsonObject): JsonObject {
   const data = objectField(body, 'data');

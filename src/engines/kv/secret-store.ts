@@ -48,7 +48,7 @@ export class SecretStore {
   /** The metadata of a secret, without opening any of its values. */
   async metadata(path: string): Promise<SecretMetadata | undefined> {
     return this.#cache.get(path) ?? this.#cache.load(path, async () => {
-      const bytes = await this.#view.get(`meta/${path}`);
+      const bytes = await this.#view.get(metadataKey(path));
       return bytes && parseMetadata(bytes);
     });
   }
@@ -93,7 +93,7 @@ export class SecretStore {
 
   /** Immediate children of a folder (empty or ending in '/'), by name. */
   list(folder: string): Promise<string[]> {
-    return this.#view.list(`meta/${folder}`);
+    return this.#view.list(metadataKey(folder));
   }
 
   config(): Promise<MountConfig> {
@@ -120,7 +120,7 @@ export class SecretStore {
   async #commit(path: string, { metadata, write, remove = [] }: SecretChange): Promise<void> {
     const operations: ViewOperation[] = remove.map((number) => ({ kind: 'delete', key: dataKey(path, number) }));
     if (write !== undefined) operations.push({ kind: 'put', key: dataKey(path, write.number), value: encodeRecord(write.data) });
-    operations.push(metadata === undefined ? { kind: 'delete', key: `meta/${path}` } : { kind: 'put', key: `meta/${path}`, value: encodeRecord(metadata) });
+    operations.push(metadata === undefined ? { kind: 'delete', key: metadataKey(path) } : { kind: 'put', key: metadataKey(path), value: encodeRecord(metadata) });
     this.#cache.forget(path);
     try {
       await this.#view.transaction(operations);
@@ -135,8 +135,12 @@ export class SecretStore {
   }
 }
 
-function dataKey(path: string, number: number): string {
+export function dataKey(path: string, number: number): string {
   return `data/${number}/${path}`;
+}
+
+export function metadataKey(path: string): string {
+  return `meta/${path}`;
 }
 
 /** The barrier proved that this program wrote the bytes, and it writes objects only. */

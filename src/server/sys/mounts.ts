@@ -55,7 +55,7 @@ function readMount(mounts: MountTable, name: string): LogicalResponse {
 }
 
 async function enable(mounts: MountTable, name: string, data: JsonObject): Promise<undefined> {
-  if (name.endsWith(TUNE)) throw new PurserError('ERR_REQUEST_UNSUPPORTED', 'unsupported operation');
+  if (name.endsWith(TUNE)) return tune(mounts, `${name.slice(0, -TUNE.length)}/`, data);
   for (const field of IGNORED_WHEN_FALSE) {
     if (data[field] === true) throw new PurserError('ERR_REQUEST_INVALID', `the field ${field} is not supported`);
   }
@@ -65,6 +65,23 @@ async function enable(mounts: MountTable, name: string, data: JsonObject): Promi
   }
   const { type, options } = engineOf(stringField(data, 'type') ?? '', stringMapField(data, 'options') ?? {});
   await mounts.enable({ path: `${name}/`, type, options, description: stringField(data, 'description') ?? '' });
+}
+
+/** What can be tuned is the version of a kv engine, upwards: its secrets then have versions. */
+async function tune(mounts: MountTable, path: string, data: JsonObject): Promise<undefined> {
+  const [unknown] = Object.keys(data).filter((field) => field !== 'options' && data[field] !== null);
+  if (unknown !== undefined) throw new PurserError('ERR_REQUEST_INVALID', `${unknown} cannot be tuned`);
+  const wanted = stringMapField(data, 'options') ?? {};
+  await mounts.changeOptions(path, ({ type, options }) => upgradedOptions(type, options ?? {}, wanted));
+}
+
+function upgradedOptions(type: string, before: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const [unknown] = Object.keys(wanted).filter((option) => type !== 'kv' || option !== 'version');
+  if (unknown !== undefined) throw new PurserError('ERR_REQUEST_INVALID', `a ${type} engine has no option ${unknown}`);
+  if (before['version'] === '2' && wanted['version'] === '1') {
+    throw new PurserError('ERR_REQUEST_INVALID', 'cannot downgrade mount from version 2', { hint: 'enable a new kv mount of version 1 and copy the secrets' });
+  }
+  return { ...before, ...wanted };
 }
 
 /** `kv-v2` is `kv` with version 2, `generic` and plain `kv` are version 1, as in Vault. */

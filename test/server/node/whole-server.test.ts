@@ -105,3 +105,25 @@ test('the audit file names the calls of nodes and holds no value, secret or toke
   for (const path of ['node/resolve', 'node/watch', 'node/usage', 'auth/node/login', 'auth/node/join']) assert.ok(text.includes(`"${path}"`), path);
   for (const secret of [CANARY, Buffer.from(CANARY).toString('base64'), 'purser-join-1.']) assert.ok(!text.includes(secret));
 });
+
+test('a secret of kv version 1 is resolved, and its rotation is pushed', async () => {
+  await root.write('sys/mounts/old', { type: 'kv', options: { version: '1' } });
+  await root.write('sys/policies/acl/old', { policy: 'path "old/db/*" { capabilities = ["read"] }' });
+  await root.write('auth/node/role/old', { policies: ['old'], selectors: { image: ['nginx*'] } });
+  await root.write('old/db/prod', { password: CANARY });
+  const { session } = await joined('n-old');
+  const resolve = async () => {
+    const { workloads } = await session.call((client) => client.write('node/resolve', { workloads: [workload(['purser://old/db/prod#password'])] }));
+    return (workloads as unknown as { results: ResolveResult[] }[])[0]?.results[0];
+  };
+  assert.equal(valueText(await resolve()), CANARY);
+  const changed: WatchFrame[] = [];
+  for await (const frame of (await session.ready()).watch()) {
+    if (frame.type === 'hello') await root.write('old/db/prod', { password: `${CANARY}-2` });
+    if (frame.type !== 'changed') continue;
+    changed.push(frame);
+    break;
+  }
+  assert.deepEqual(changed.map((frame) => frame.type === 'changed' && [frame.path, frame.version]), [['old/db/prod', 2]]);
+  assert.equal(valueText(await resolve()), `${CANARY}-2`);
+});
