@@ -7,6 +7,7 @@ import { isPurserError } from '../lib/errors.ts';
 import { registerAgent } from './commands/agent.ts';
 import { registerDriver } from './commands/driver.ts';
 import { registerKv } from './commands/kv.ts';
+import { registerLogical } from './commands/logical.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerNode } from './commands/node.ts';
 import { registerOperator } from './commands/operator.ts';
@@ -55,7 +56,7 @@ function buildProgram(context: CommandContext): Command {
       },
     });
   for (const register of [
-    registerServer, registerAgent, registerDriver, registerOperator, registerLogin, registerKv, registerPolicy, registerToken,
+    registerServer, registerAgent, registerDriver, registerOperator, registerLogin, registerLogical, registerKv, registerPolicy, registerToken,
     registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
   ]) register(program, context);
   return program;

@@ -56,9 +56,12 @@ export async function promptHidden(question: string): Promise<string> {
  * Fields of a secret from arguments `name=value`, `name=@file`, `name=-` (stdin, once) or `name` (prompt), or one `@file.json` or `-` with a
  * JSON object.
  * @param onArgument called for every value that stood in the arguments
+ * @param options.repeated what a name given twice means: refused (the default), or a list of its values
  * @throws ERR_CLI_USAGE for anything else
  */
-export async function readFields(args: readonly string[], onArgument: (name: string) => void): Promise<Record<string, unknown>> {
+export async function readFields(
+  args: readonly string[], onArgument: (name: string) => void, options: { readonly repeated?: 'refused' | 'list' } = {},
+): Promise<Record<string, unknown>> {
   const [only] = args;
   if (args.length === 1 && only !== undefined && (only === '-' || only.startsWith('@'))) {
     return parseObject(only === '-' ? await readStdin() : readValueFile(only.slice(1)));
@@ -66,13 +69,15 @@ export async function readFields(args: readonly string[], onArgument: (name: str
   if (args.filter((arg) => arg === '-' || arg.endsWith('=-')).length > 1) {
     throw new PurserError('ERR_CLI_USAGE', 'standard input can give only one field', { hint: 'give a JSON object on standard input with a single -' });
   }
-  const fields = new Map<string, string>();
+  const fields = new Map<string, string | string[]>();
   for (const arg of args) {
     const split = arg.indexOf('=');
     const name = split === -1 ? arg : arg.slice(0, split);
     if (name === '' || name === '-' || name.startsWith('@')) throw new PurserError('ERR_CLI_USAGE', 'a field is written name=value, name=@file, name=- or name');
-    if (fields.has(name)) throw new PurserError('ERR_CLI_USAGE', `the field ${name} is given twice`);
-    fields.set(name, await readValue(name, split === -1 ? undefined : arg.slice(split + 1), onArgument));
+    const before = fields.get(name);
+    if (before !== undefined && options.repeated !== 'list') throw new PurserError('ERR_CLI_USAGE', `the field ${name} is given twice`);
+    const value = await readValue(name, split === -1 ? undefined : arg.slice(split + 1), onArgument);
+    fields.set(name, before === undefined ? value : [before, value].flat());
   }
   return Object.fromEntries(fields);
 }
