@@ -41,6 +41,8 @@ export interface LogicalResponse {
   readonly warnings?: readonly string[];
   /** The `auth` object of Vault's envelope, for logins and token creation. */
   readonly auth?: JsonObject;
+  /** Of an auth method only: the server makes a token of it and puts it into `auth`. */
+  readonly login?: Login;
   /** Overrides the status that the pipeline derives (KV version 2 answers 404 with a body). */
   readonly status?: number;
   /** Vault copies `data` to the top level for some sys paths. */
@@ -69,6 +71,50 @@ export interface Engine {
   readonly sudoPaths?: readonly string[];
   /** Paths (relative) that need no token. */
   readonly unauthenticatedPaths?: readonly string[];
+}
+
+/** The fields `token_*` of Vault's roles and users: what the token of a login may do. Lengths in seconds; 0 is "not set". */
+export interface TokenParameters {
+  readonly policies: readonly string[];
+  readonly ttlSeconds: number;
+  /** Counted from the login; a renewal takes the method's current one. */
+  readonly maxTtlSeconds: number;
+  readonly explicitMaxTtlSeconds: number;
+  readonly periodSeconds: number;
+  readonly numUses: number;
+  /** From where the token may be used; empty is everywhere. */
+  readonly boundCidrs: readonly string[];
+  readonly noDefaultPolicy: boolean;
+  /** Empty: what the mount is tuned to. */
+  readonly type: '' | 'service' | 'batch';
+}
+
+/** A login that an auth method found good. */
+export interface Login {
+  /** Who logged in, unique within the mount: the alias of the identity. */
+  readonly alias: { readonly name: string; readonly metadata?: Readonly<Record<string, string>> };
+  /** Follows the name of the mount in the token's display name; may be empty. */
+  readonly displayName: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly token: TokenParameters;
+  /** Kept with the token and handed to renewLogin(): what the method needs to find the login again. No secret. */
+  readonly state: Readonly<Record<string, string>>;
+}
+
+/** A login to be renewed. */
+export interface LoginRenewal extends Pick<Login, 'state'> {
+  /** Those of the token. */
+  readonly policies: readonly string[];
+}
+
+/** An engine below `auth/` whose `login` responses become tokens (server/logins.ts). */
+export interface AuthMethod extends Engine {
+  /**
+   * Asked at each renewal of a token that the method's login made.
+   * @returns the parameters as they are now, of which the lengths of life count
+   * @throws ERR_REQUEST_INVALID when the login would not be renewed, such as for a user who is gone
+   */
+  renewLogin(renewal: LoginRenewal): Promise<TokenParameters>;
 }
 
 export interface EngineContext {

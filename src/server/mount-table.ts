@@ -5,12 +5,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { Caller, Engine, JsonObject, SecretSource } from '../core/logical.ts';
+import type { AuthMethod, Caller, Engine, JsonObject, SecretSource } from '../core/logical.ts';
 import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
+import { DEFAULT_MOUNT_CONFIG, mountConfigSchema, type MountConfig } from './mount-config.ts';
 
+/** Auth methods are mounted below it, in the same table. */
+export const AUTH_PREFIX = 'auth/';
 const TABLE_KEY = 'table';
 const WIPE_PAGE = 1_000;
 const MAX_MOUNTS = 1_000;
@@ -23,6 +26,7 @@ const recordSchema = z.strictObject({
   accessor: z.string(),
   description: z.string(),
   options: z.record(z.string(), z.string()).nullable(),
+  config: mountConfigSchema,
   isRemoved: z.boolean(),
 });
 const tableSchema = z.strictObject({ v: z.literal(1), mounts: z.array(recordSchema) });
@@ -38,8 +42,11 @@ export interface Mount {
   readonly accessor: string;
   readonly description: string;
   readonly options: Readonly<Record<string, string>> | null;
+  readonly config: MountConfig;
   readonly uuid: string;
   readonly engine: Engine;
+  /** The engine of an auth method, whose logins become tokens. */
+  readonly method?: AuthMethod | undefined;
   /** For engines whose secrets a reference can name. */
   readonly source?: SecretSource | undefined;
   /** Paths (relative, exact or trailing '*') that need a valid token and no policy; the engine decides by the caller. */
@@ -60,11 +67,17 @@ export interface Route {
 
 export interface MountTableOptions {
   readonly view: View;
-  /** The view that holds the records of all mounts, `logical/`. */
+  /** The views that hold the records of all engines and of all auth methods, `logical/` and `auth/`. */
   readonly logical: View;
+  readonly auth: View;
   /** Makes the engine of a record. @throws ERR_REQUEST_INVALID for an unknown type */
-  readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source'>;
+  readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source' | 'method'>;
+  /** Ends what a removed mount handed out, before its storage goes; after a crash it is called again. */
+  readonly onRemoved?: (record: MountRecord) => Promise<void>;
 }
+
+/** What an operator wishes for a new mount. */
+export type MountWish = Pick<MountRecord, 'path' | 'type' | 'description' | 'options'> & Partial<Pick<MountRecord, 'config'>>;
 
 export class MountTable {
   readonly #options: MountTableOptions;
@@ -115,35 +128,14 @@ export class MountTable {
    * Adds a mount; durable when it resolves.
    * @throws ERR_REQUEST_INVALID when the path is taken, reserved, or inside another mount
    */
-  enable(wish: Pick<MountRecord, 'path' | 'type' | 'description' | 'options'>): Promise<void> {
+  enable(wish: MountWish): Promise<void> {
     return this.#lock.run(TABLE_KEY, async () => {
       this.#checkFree(wish.path);
-      const record: MountRecord = { ...wish, uuid: randomUUID(), accessor: `${wish.type}_${randomBytes(4).toString('hex')}`, isRemoved: false };
+      const kind = isAuthPath(wish.path) ? `auth_${wish.type}` : wish.type;
+      const record: MountRecord = { config: DEFAULT_MOUNT_CONFIG, ...wish, uuid: randomUUID(), accessor: `${kind}_${randomBytes(4).toString('hex')}`, isRemoved: false };
       const mount = this.#open(record);
       await this.#store([...this.#records, record]);
       this.#mounts.set(record.path, mount);
-    });
-  }
-
-  /**
-   * Gives a mount other options, and an engine that is made with them; durable when it resolves.
-   * @throws ERR_REQUEST_INVALID for a mount that is not there or built in, and what the engine's making throws
-   */
-  changeOptions(path: string, change: (before: MountRecord) => MountRecord['options']): Promise<void> {
-    return this.#lock.run(TABLE_KEY, async () => {
-      const record = this.#records.find((known) => known.path === path && !known.isRemoved);
-      if (record === undefined) throw refused(`${path} has no options to change`);
-      const changed = { ...record, options: change(record) };
-      const before = this.#mounts.get(path);
-      const after = this.#open(changed);
-      await before?.engine.close?.();
-      try {
-        await this.#store(this.#records.map((known) => (known === record ? changed : known)));
-      } catch (error) {
-        this.#mounts.set(path, this.#open(record)); // the one before is closed
-        throw error;
-      }
-      this.#mounts.set(path, after);
     });
   }
 
@@ -161,8 +153,39 @@ export class MountTable {
     });
   }
 
+  /**
+   * Changes how a mount is tuned; other options give it an engine that is made with them. Durable when it resolves.
+   * @param change from the mount as it is to what is to change; what it throws is thrown
+   * @throws ERR_REQUEST_INVALID for a mount that is not there or built in, and what the engine's making throws
+   */
+  tune(path: string, change: (before: MountRecord) => Partial<Pick<MountRecord, 'description' | 'config' | 'options'>>): Promise<void> {
+    return this.#lock.run(TABLE_KEY, async () => {
+      const record = this.#records.find((known) => known.path === path && !known.isRemoved);
+      const before = this.#mounts.get(path);
+      if (record === undefined || before === undefined) throw refused(`${path} cannot be tuned: it is built in or not there`);
+      const changed = { ...record, ...change(record) };
+      const isSameEngine = changed.options === record.options;
+      const after = isSameEngine ? { ...before, ...changed } : this.#open(changed);
+      if (!isSameEngine) await before.engine.close?.();
+      try {
+        await this.#store(this.#records.map((known) => (known === record ? changed : known)));
+      } catch (error) {
+        if (!isSameEngine) this.#mounts.set(path, this.#open(record)); // the one before is closed
+        throw error;
+      }
+      this.#mounts.set(path, after);
+    });
+  }
+
+  /** The mount with an accessor, which it keeps for life. */
+  byAccessor(accessor: string): Mount | undefined {
+    for (const mount of this.#mounts.values()) if (mount.accessor === accessor) return mount;
+    return undefined;
+  }
+
   #checkFree(path: string): void {
     if (this.#records.length >= MAX_MOUNTS) throw refused(`there are ${MAX_MOUNTS} mounts already`);
+    if (path === AUTH_PREFIX) throw refused('auth/ is where auth methods are mounted');
     if (path.length > MAX_PATH_LENGTH) throw refused('the mount path is too long');
     for (const mount of this.#mounts.values()) {
       if (path.startsWith(mount.path) || mount.path.startsWith(path)) throw refused(`path is already in use at ${mount.path}`);
@@ -175,10 +198,11 @@ export class MountTable {
   }
 
   #viewOf(record: MountRecord): View {
-    return this.#options.logical.sub(`${record.uuid}/`);
+    return (isAuthPath(record.path) ? this.#options.auth : this.#options.logical).sub(`${record.uuid}/`);
   }
 
   async #wipe(record: MountRecord): Promise<void> {
+    await this.#options.onRemoved?.(record);
     await wipeFolder(this.#viewOf(record), '');
     await this.#store(this.#records.filter((known) => known.uuid !== record.uuid));
   }
@@ -190,7 +214,12 @@ export class MountTable {
 }
 
 /** Prefixes that belong to the core, now or when their engine exists. */
-const RESERVED = ['sys/', 'auth/', 'node/', 'identity/', 'cubbyhole/'];
+const RESERVED = ['sys/', 'node/', 'identity/', 'cubbyhole/'];
+
+/** True for a path below `auth/`. */
+export function isAuthPath(path: string): boolean {
+  return path.startsWith(AUTH_PREFIX);
+}
 
 async function wipeFolder(view: View, prefix: string): Promise<void> {
   for (;;) {

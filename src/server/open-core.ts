@@ -16,11 +16,15 @@ import { messageOf, PurserError } from '../lib/errors.ts';
 import { AuditDevices } from './audit-devices.ts';
 import type { ServerConfig } from './config.ts';
 import type { Lifecycle } from './core-state.ts';
-import { MountTable, type Mount, type MountRecord } from './mount-table.ts';
+import { createAuthMethod } from './auth-methods.ts';
+import { Logins } from './logins.ts';
+import { DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
+import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
 import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
 import { PolicyStore } from './policy-store.ts';
 import { secretPaths } from './secret-paths.ts';
 import { auditRoutes } from './sys/audit.ts';
+import { authRoutes } from './sys/auth.ts';
 import { capabilityRoutes } from './sys/capabilities.ts';
 import { keyRoutes } from './sys/keys.ts';
 import { mountRoutes } from './sys/mounts.ts';
@@ -67,16 +71,19 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const policies = await PolicyStore.open(barrier.view('policy/'));
     const onChange: ChangeListener = (path, version) => nodes.changed(path, version);
     const mounts = await MountTable.open({
-      view: barrier.view('mounts/'), logical: barrier.view('logical/'), createEngine: (record, view) => createEngine(record, view, now, onChange),
+      view: barrier.view('mounts/'), logical: barrier.view('logical/'), auth: barrier.view('auth/'),
+      createEngine: (record, view) => (isAuthPath(record.path) ? createAuthMethod(record, { view, now }) : createEngine(record, view, now, onChange)),
+      onRemoved: async ({ accessor }) => { await tokens.revokeWhere(({ login }) => login?.mount === accessor); },
     });
+    const logins = new Logins({ tokens, policies, mounts, now });
     const nodes: NodeServices = await createNodeServices(await nodeOptions(barrier, options, { tokens, policies, mounts }));
-    const core = new UnsealedCore({ tokens, policies, audit, mounts, nodes, log });
+    const core = new UnsealedCore({ tokens, policies, audit, mounts, logins, nodes, log });
     const sys = new SysEngine([
-      ...mountRoutes(mounts, policies), ...policyRoutes(policies), ...capabilityRoutes(policies, tokens), ...auditRoutes(devices),
+      ...mountRoutes(mounts, policies), ...authRoutes(mounts), ...policyRoutes(policies), ...capabilityRoutes(policies, tokens), ...auditRoutes(devices),
       ...keyRoutes(barrier, () => core.startSeal(options.seal)),
       { path: 'usage', operations: { read: async ({ data }) => ({ data: await nodes.queryUsage(data) }) } },
     ]);
-    for (const mount of builtInMounts(sys, tokens, policies, nodes, now)) mounts.addBuiltIn(mount);
+    for (const mount of builtInMounts(sys, { tokens, policies, logins }, nodes, now)) mounts.addBuiltIn(mount);
     return core;
   } catch (error) {
     await audit.close().catch(() => undefined);
@@ -84,8 +91,12 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
   }
 }
 
-function builtInMounts(sys: SysEngine, tokens: TokenStore, policies: PolicyStore, nodes: NodeServices, now: () => number): Mount[] {
-  const tokenEngine = new TokenEngine({ store: tokens, now, policyExists: async (name) => policies.has(name) });
+function builtInMounts(
+  sys: SysEngine, { tokens, policies, logins }: Pick<UnsealedCore, 'tokens' | 'policies' | 'logins'>, nodes: NodeServices, now: () => number,
+): Mount[] {
+  const tokenEngine = new TokenEngine({
+    store: tokens, now, policyExists: async (name) => policies.has(name), askTerms: (entry) => logins.renewalTerms(entry),
+  });
   return [
     { ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths },
     builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
@@ -100,7 +111,7 @@ function builtInMounts(sys: SysEngine, tokens: TokenStore, policies: PolicyStore
 
 function builtIn(path: string, type: string, description: string, engine: Engine): Mount {
   const kind = path.startsWith('auth/') ? `auth_${type}` : type;
-  return { path, type, description, engine, options: null, accessor: `${kind}_builtin`, uuid: '' };
+  return { path, type, description, engine, options: null, config: DEFAULT_MOUNT_CONFIG, accessor: `${kind}_builtin`, uuid: '' };
 }
 
 /** Told of the full logical path. */

@@ -84,13 +84,21 @@ async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, t
   await core.audit.request(verdict.denial === undefined ? entry : failedEntry(entry, verdict.denial));
   if (verdict.denial !== undefined) throw verdict.denial;
   let response: LogicalResponse | undefined;
+  let isLogin = false;
   try {
     response = await callEngine(subject, verdict);
+    isLogin = response?.login !== undefined;
+    if (response !== undefined && isLogin) response = await core.logins.issue(subject.route!, response);
   } catch (error) {
     await core.audit.response(failedEntry(entry, error));
     throw error;
   }
-  await core.audit.response(responseEntry(entry, response));
+  try {
+    await core.audit.response(responseEntry(entry, response));
+  } catch (error) {
+    if (response !== undefined && isLogin) await core.logins.withdraw(response);
+    throw error;
+  }
   return response;
 }
 

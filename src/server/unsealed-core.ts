@@ -6,6 +6,7 @@ import type { AuditBroker } from '../audit/broker.ts';
 import type { TokenStore } from '../auth/token/token-store.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
 import type { Closable } from './core-state.ts';
+import type { Logins } from './logins.ts';
 import type { MountTable } from './mount-table.ts';
 import type { NodeServices } from './node/node-services.ts';
 import type { PolicyStore } from './policy-store.ts';
@@ -20,6 +21,7 @@ interface Parts {
   readonly policies: PolicyStore;
   readonly audit: AuditBroker;
   readonly mounts: MountTable;
+  readonly logins: Logins;
   readonly nodes: NodeServices;
   readonly log: Logger;
 }
@@ -29,6 +31,7 @@ export class UnsealedCore implements Closable {
   readonly policies: PolicyStore;
   readonly audit: AuditBroker;
   readonly mounts: MountTable;
+  readonly logins: Logins;
   readonly #nodes: NodeServices;
   readonly #log: Logger;
   readonly #tidyTimer: NodeJS.Timeout;
@@ -42,6 +45,7 @@ export class UnsealedCore implements Closable {
     this.policies = parts.policies;
     this.audit = parts.audit;
     this.mounts = parts.mounts;
+    this.logins = parts.logins;
     this.#nodes = parts.nodes;
     this.#log = parts.log;
     this.#tidyTimer = setInterval(() => void this.#tidy(), TIDY_MILLISECONDS).unref();

@@ -209,7 +209,7 @@ describe('sys/', () => {
   });
 
   test('sys/mounts refuses what it cannot honour', async () => {
-    for (const body of [{}, { type: 'nothing' }, { type: 'kv', options: { version: '3' } }, { type: 'kv-v2', local: true }, { type: 'kv-v2', config: { max_lease_ttl: '1h' } }]) {
+    for (const body of [{}, { type: 'nothing' }, { type: 'kv', options: { version: '3' } }, { type: 'kv-v2', local: true }, { type: 'kv-v2', config: { default_lease_ttl: '2h', max_lease_ttl: '1h' } }]) {
       assert.equal((await call('POST', 'sys/mounts/odd', { body })).status, 400, JSON.stringify(body));
     }
   });

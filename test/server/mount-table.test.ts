@@ -6,20 +6,23 @@ import type { Engine } from '../../src/core/logical.ts';
 import { openCore } from '../../src/core/core.ts';
 import type { View } from '../../src/core/view.ts';
 import { isPurserError } from '../../src/lib/errors.ts';
-import { MountTable } from '../../src/server/mount-table.ts';
+import { DEFAULT_MOUNT_CONFIG } from '../../src/server/mount-config.ts';
+import { MountTable, type MountRecord } from '../../src/server/mount-table.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
 
 const engine: Engine = { handle: async () => undefined };
 
-async function barrier(): Promise<{ readonly mounts: View; readonly logical: View }> {
+interface Views { readonly mounts: View; readonly logical: View; readonly auth: View }
+
+async function barrier(): Promise<Views> {
   const { barrier: opened, seal } = openCore(new MemoryStorage());
   const [share] = await seal.initialize({ shares: 1, threshold: 1 });
   await seal.provide(share!);
-  return { mounts: opened.view('mounts/'), logical: opened.view('logical/') };
+  return { mounts: opened.view('mounts/'), logical: opened.view('logical/'), auth: opened.view('auth/') };
 }
 
-function open({ mounts, logical }: { readonly mounts: View; readonly logical: View }): Promise<MountTable> {
-  return MountTable.open({ view: mounts, logical, createEngine: () => ({ engine }) });
+function open({ mounts, logical, auth }: Views, onRemoved?: (record: MountRecord) => Promise<void>): Promise<MountTable> {
+  return MountTable.open({ view: mounts, logical, auth, createEngine: () => ({ engine }), ...(onRemoved === undefined ? {} : { onRemoved }) });
 }
 
 const wish = (path: string) => ({ path, type: 'kv', description: '', options: { version: '2' } });
@@ -72,6 +75,45 @@ describe('MountTable', () => {
     assert.deepEqual(await list(''), []);
     await restarted.enable(wish('gone/'));
     assert.notEqual(restarted.find('gone/x')!.mount.uuid, uuid);
+  });
+
+  test('enable() of an auth method names it auth_<type>, keeps its records below auth/, and nests nothing', async () => {
+    const views = await barrier();
+    const table = await open(views);
+    await table.enable({ ...wish('auth/people/'), type: 'userpass' });
+    const { accessor, uuid } = table.find('auth/people/login/bob')!.mount;
+    assert.match(accessor, /^auth_userpass_[0-9a-f]{8}$/);
+    assert.equal(table.byAccessor(accessor)?.path, 'auth/people/');
+    for (const path of ['auth/', 'auth/people/', 'auth/people/x/', 'sys/x/', 'identity/']) await assert.rejects(table.enable(wish(path)), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'), path);
+    await views.auth.put(`${uuid}/user/bob`, new Uint8Array(1));
+    await table.disable('auth/people/');
+    assert.deepEqual([await views.auth.list(''), table.byAccessor(accessor)], [[], undefined]);
+  });
+
+  test('disable() ends what the mount handed out before its records go, also when a crash came in between', async () => {
+    const views = await barrier();
+    const ended: string[] = [];
+    const onRemoved = async ({ accessor }: MountRecord): Promise<void> => { ended.push(accessor); };
+    const table = await open({ ...views, logical: failing(views.logical) }, onRemoved);
+    await table.enable(wish('gone/'));
+    const { accessor, uuid } = table.find('gone/')!.mount;
+    await views.logical.put(`${uuid}/a`, new Uint8Array(1));
+    await assert.rejects(table.disable('gone/'), /crash/);
+    await open(views, onRemoved);
+    assert.deepEqual(ended, [accessor, accessor]);
+  });
+
+  test('tune() survives a restart, keeps engine and identity of the mount, and refuses built-in mounts', async () => {
+    const views = await barrier();
+    const table = await open(views);
+    table.addBuiltIn({ ...wish('auth/token/'), accessor: 'auth_token_builtin', uuid: '', config: DEFAULT_MOUNT_CONFIG, engine });
+    await table.enable(wish('secret/'));
+    const before = table.find('secret/')!.mount;
+    await table.tune('secret/', ({ config }) => ({ description: 'new', config: { ...config, maxTtlSeconds: 60 } }));
+    for (const { mount } of [table.find('secret/')!, (await open(views)).find('secret/')!]) {
+      assert.deepEqual([mount.description, mount.config.maxTtlSeconds, mount.accessor, mount.uuid], ['new', 60, before.accessor, before.uuid]);
+    }
+    for (const path of ['auth/token/', 'nowhere/']) await assert.rejects(table.tune(path, () => ({})), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'));
   });
 
   test('open() refuses a table that it does not know', async () => {

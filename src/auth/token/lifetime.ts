@@ -14,7 +14,12 @@ export interface LifetimeRequest {
   /** 0: not periodic. A periodic token lives on as long as it is renewed within its period. */
   readonly periodSeconds: number;
   readonly isRoot: boolean;
+  /** The longest life that the mount or the login's role allow; 0 or absent: the system's. */
+  readonly maxTtlSeconds?: number;
 }
+
+/** What may have changed since a token was made, for its renewal. As in LifetimeRequest. */
+export type RenewalTerms = Pick<LifetimeRequest, 'ttlSeconds' | 'periodSeconds' | 'maxTtlSeconds'>;
 
 export interface Lifetime {
   readonly createdAt: number;
@@ -28,9 +33,10 @@ export interface Lifetime {
 /** The life of a token made at `now`, with a warning for each wish that was cut. */
 export function newLifetime(request: LifetimeRequest, now: number): { readonly lifetime: Lifetime; readonly warnings: readonly string[] } {
   const warnings: string[] = [];
-  const explicitMaxTtlSeconds = capped(request.explicitMaxTtlSeconds, MAX_TTL_SECONDS, 'explicit_max_ttl', warnings);
-  const limit = explicitMaxTtlSeconds === 0 ? MAX_TTL_SECONDS : explicitMaxTtlSeconds;
-  const periodSeconds = capped(request.periodSeconds, MAX_TTL_SECONDS, 'period', warnings);
+  const maxTtlSeconds = request.maxTtlSeconds || MAX_TTL_SECONDS;
+  const explicitMaxTtlSeconds = capped(request.explicitMaxTtlSeconds, maxTtlSeconds, 'explicit_max_ttl', warnings);
+  const limit = explicitMaxTtlSeconds === 0 ? maxTtlSeconds : explicitMaxTtlSeconds;
+  const periodSeconds = capped(request.periodSeconds, maxTtlSeconds, 'period', warnings);
   const hasNoEnd = request.isRoot && request.ttlSeconds === 0 && periodSeconds === 0 && explicitMaxTtlSeconds === 0;
   const wish = periodSeconds > 0 ? periodSeconds : request.ttlSeconds;
   const ttlSeconds = hasNoEnd ? 0 : wish === 0 ? limit : capped(wish, limit, 'TTL', warnings);
@@ -43,12 +49,15 @@ export function newLifetime(request: LifetimeRequest, now: number): { readonly l
 /**
  * The end of a token after a renewal at `now`. A periodic token gets its period, any other the increment (0: its first TTL),
  * both within the maximum counted from creation.
+ * @param terms what counts instead of what the token was made with
  */
-export function renewedExpiry(life: Lifetime, incrementSeconds: number, now: number): { readonly expiresAt: number | null; readonly warnings: readonly string[] } {
+export function renewedExpiry(life: Lifetime, incrementSeconds: number, now: number, terms: RenewalTerms = life): { readonly expiresAt: number | null; readonly warnings: readonly string[] } {
   if (life.expiresAt === null) return { expiresAt: null, warnings: [] };
-  const wish = now + 1000 * (life.periodSeconds > 0 ? life.periodSeconds : incrementSeconds > 0 ? incrementSeconds : life.ttlSeconds);
-  const limit = life.explicitMaxTtlSeconds > 0 ? life.createdAt + life.explicitMaxTtlSeconds * 1000
-    : life.periodSeconds > 0 ? Infinity : life.createdAt + MAX_TTL_SECONDS * 1000;
+  const { ttlSeconds, periodSeconds } = terms;
+  const maxTtlSeconds = terms.maxTtlSeconds || MAX_TTL_SECONDS;
+  const seconds = periodSeconds > 0 ? Math.min(periodSeconds, maxTtlSeconds) : incrementSeconds > 0 ? incrementSeconds : ttlSeconds || maxTtlSeconds;
+  const wish = now + 1000 * seconds;
+  const limit = life.createdAt + 1000 * Math.min(life.explicitMaxTtlSeconds || Infinity, periodSeconds > 0 ? Infinity : maxTtlSeconds);
   if (wish <= limit) return { expiresAt: wish, warnings: [] };
   return { expiresAt: limit, warnings: [cut('TTL', Math.round((wish - now) / 1000), Math.ceil((limit - now) / 1000))] };
 }

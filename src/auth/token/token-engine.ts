@@ -7,13 +7,15 @@ import { durationField, stringField } from '../../lib/fields.ts';
 import { tokenSpec } from './create-rules.ts';
 import type { Creator } from './create-rules.ts';
 import { authObject, lookupData } from './token-json.ts';
-import type { TokenEntry, TokenStore } from './token-store.ts';
+import type { AskTerms, TokenEntry, TokenStore } from './token-store.ts';
 
 export interface TokenEngineOptions {
   readonly store: TokenStore;
   readonly now: () => number;
   /** For the warning about policies that are not there (yet). */
   readonly policyExists: (name: string) => Promise<boolean>;
+  /** Asks the method whose login made a token; absent: every token is renewed on its own terms. */
+  readonly askTerms?: AskTerms;
 }
 
 type Handler = (request: LogicalRequest, caller: Caller) => Promise<LogicalResponse | undefined>;
@@ -26,12 +28,14 @@ export class TokenEngine implements Engine {
   readonly #store: TokenStore;
   readonly #now: () => number;
   readonly #policyExists: (name: string) => Promise<boolean>;
+  readonly #askTerms: AskTerms | undefined;
   readonly #routes: ReadonlyMap<string, Route>;
 
   constructor(options: TokenEngineOptions) {
     this.#store = options.store;
     this.#now = options.now;
     this.#policyExists = options.policyExists;
+    this.#askTerms = options.askTerms;
     this.#routes = new Map<string, Route>([
       ['create', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, false) }],
       ['create-orphan', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, true) }],
@@ -89,13 +93,13 @@ export class TokenEngine implements Engine {
   }
 
   async #renew(id: string, request: LogicalRequest): Promise<LogicalResponse> {
-    const renewed = await this.#store.renew(id, increment(request.data));
+    const renewed = await this.#store.renew(id, increment(request.data), this.#askTerms);
     if (renewed === undefined) throw invalid('token not found');
     return this.#renewedResponse(id, renewed);
   }
 
   async #renewAccessor(request: LogicalRequest): Promise<LogicalResponse> {
-    const renewed = await this.#store.renewByAccessor(accessorOf(request.data), increment(request.data));
+    const renewed = await this.#store.renewByAccessor(accessorOf(request.data), increment(request.data), this.#askTerms);
     if (renewed === undefined) throw invalid('invalid accessor');
     return this.#renewedResponse('', renewed);
   }

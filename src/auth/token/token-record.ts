@@ -29,6 +29,10 @@ const tokenSchema = z.strictObject({
   usesLeft: count.nullable(),
   /** The parent's key, and its accessor so that another token made under the same custom id is not taken for it. */
   parent: z.strictObject({ key, accessor: z.string() }).nullable(),
+  /** The login that made it: the accessor of the method's mount, and what the method is asked with at a renewal; null for others. */
+  login: z.strictObject({ mount: z.string(), state: z.record(z.string(), z.string()).readonly() }).readonly().nullable(),
+  /** The identity it belongs to; empty for none. */
+  entityId: z.string(),
   /** Spent or being revoked: not usable any more, by it or by its children. */
   condemned: z.boolean(),
 }).readonly().refine((entry) => entry.expiresAt !== null || isRoot(entry.policies));

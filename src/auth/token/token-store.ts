@@ -4,7 +4,7 @@
 import { randomBase62 } from '../../lib/random-id.ts';
 import { PurserError } from '../../lib/errors.ts';
 import type { View } from '../../core/view.ts';
-import { newLifetime, renewedExpiry } from './lifetime.ts';
+import { newLifetime, renewedExpiry, type RenewalTerms } from './lifetime.ts';
 import { canonicalPolicies, isRoot, ROOT_POLICY_NAME } from './policy-names.ts';
 import { MAX_DEPTH, TokenRecords } from './token-records.ts';
 import type { TokenEntry } from './token-record.ts';
@@ -31,6 +31,10 @@ export interface TokenSpec {
   /** 0 or absent: any number. */
   readonly numUses?: number;
   readonly renewable?: boolean;
+  /** The longest life that the mount or the role allow; 0 or absent: the system's. */
+  readonly maxTtlSeconds?: number;
+  readonly login?: TokenEntry['login'];
+  readonly entityId?: string;
   /** A chosen id; only for operators, who must make it unguessable. */
   readonly id?: string;
 }
@@ -46,6 +50,9 @@ export interface TokenUse {
   /** This was the last use: the caller runs its request and then calls finishUse(). */
   readonly isLast: boolean;
 }
+
+/** Gives the terms of a renewal that the login's method decides; undefined: the token's own. @throws when it is not to be renewed */
+export type AskTerms = (entry: TokenEntry) => Promise<RenewalTerms | undefined>;
 
 export class TokenStore {
   readonly #records: TokenRecords;
@@ -122,15 +129,16 @@ export class TokenStore {
    * Moves the end of a renewable token.
    * @param incrementSeconds the wished time to live; 0: the one it was made with
    * @returns undefined when it is not usable; the unchanged entry with a warning when it is not renewable
+   * @throws what `ask` throws
    */
-  renew(id: string, incrementSeconds: number): Promise<{ readonly entry: TokenEntry; readonly warnings: readonly string[] } | undefined> {
-    return this.#renew(this.#records.keyOf(id), incrementSeconds);
+  renew(id: string, incrementSeconds: number, ask?: AskTerms): Promise<{ readonly entry: TokenEntry; readonly warnings: readonly string[] } | undefined> {
+    return this.#renew(this.#records.keyOf(id), incrementSeconds, ask);
   }
 
   /** As renew. */
-  async renewByAccessor(accessor: string, incrementSeconds: number): ReturnType<TokenStore['renew']> {
+  async renewByAccessor(accessor: string, incrementSeconds: number, ask?: AskTerms): ReturnType<TokenStore['renew']> {
     const key = await this.#keyOfAccessor(accessor);
-    return key === undefined ? undefined : this.#renew(key, incrementSeconds);
+    return key === undefined ? undefined : this.#renew(key, incrementSeconds, ask);
   }
 
   /** As lookup. */
@@ -187,13 +195,14 @@ export class TokenStore {
     const policies = canonicalPolicies(spec.policies);
     const { lifetime, warnings } = newLifetime({
       ttlSeconds: spec.ttlSeconds ?? 0, explicitMaxTtlSeconds: spec.explicitMaxTtlSeconds ?? 0,
-      periodSeconds: spec.periodSeconds ?? 0, isRoot: isRoot(policies),
+      periodSeconds: spec.periodSeconds ?? 0, isRoot: isRoot(policies), maxTtlSeconds: spec.maxTtlSeconds ?? 0,
     }, this.#now());
     const parent = spec.parentId === undefined ? null : await this.#parentOf(spec.parentId);
     const entry: TokenEntry = {
       v: 1, accessor: randomBase62(24), policies, path: spec.path, displayName: spec.displayName, metadata: spec.metadata ?? {},
       ...lifetime, renewedAt: null, renewable: (spec.renewable ?? true) && lifetime.expiresAt !== null,
-      usesLeft: spec.numUses === undefined || spec.numUses === 0 ? null : spec.numUses, parent, condemned: false,
+      usesLeft: spec.numUses === undefined || spec.numUses === 0 ? null : spec.numUses, parent,
+      login: spec.login ?? null, entityId: spec.entityId ?? '', condemned: false,
     };
     await this.#records.insert(this.#records.keyOf(id), entry);
     return { id, entry, warnings };
@@ -207,12 +216,12 @@ export class TokenStore {
     return { key, accessor: parent.entry.accessor };
   }
 
-  #renew(key: string, incrementSeconds: number): ReturnType<TokenStore['renew']> {
+  #renew(key: string, incrementSeconds: number, ask: AskTerms | undefined): ReturnType<TokenStore['renew']> {
     return this.#records.locked(key, async () => {
       const entry = (await this.#records.usable(key))?.entry;
       if (entry === undefined) return undefined;
       if (!entry.renewable) return { entry, warnings: ['the token is not renewable'] };
-      const { expiresAt, warnings } = renewedExpiry(entry, incrementSeconds, this.#now());
+      const { expiresAt, warnings } = renewedExpiry(entry, incrementSeconds, this.#now(), await ask?.(entry));
       const renewed = { ...entry, expiresAt, renewedAt: this.#now() };
       await this.#records.update(key, entry, renewed);
       return { entry: renewed, warnings };

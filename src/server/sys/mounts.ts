@@ -1,80 +1,94 @@
-// sys/mounts, sys/auth and sys/internal/ui/mounts: what is mounted where, in Vault's shapes.
+// sys/mounts and sys/internal/ui/mounts: which engine is mounted where, in Vault's shapes; and what sys/auth shares with them.
 
 import type { JsonObject, LogicalRequest, LogicalResponse } from '../../core/logical.ts';
-import { MAX_TTL_SECONDS } from '../../auth/token/lifetime.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { objectField, stringField, stringMapField } from '../../lib/fields.ts';
-import type { Mount, MountTable } from '../mount-table.ts';
+import { readMountConfig, showMountConfig } from '../mount-config.ts';
+import { AUTH_PREFIX, isAuthPath, type Mount, type MountTable } from '../mount-table.ts';
 import type { PolicyStore } from '../policy-store.ts';
 import { callerOf, type SysRoute } from './sys-engine.ts';
 
 const TUNE = '/tune';
-const AUTH = 'auth/';
-const CONFIG: JsonObject = { default_lease_ttl: 0, max_lease_ttl: 0, force_no_cache: false };
 /** Body fields of Vault that change nothing here may come with their neutral value only. */
 const IGNORED_WHEN_FALSE = ['local', 'seal_wrap', 'external_entropy_access'];
 
 export function mountRoutes(mounts: MountTable, policies: PolicyStore): SysRoute[] {
-  const secretMounts = (): Mount[] => mounts.all().filter((mount) => !mount.path.startsWith(AUTH));
-  const authMounts = (): Mount[] => mounts.all().filter((mount) => mount.path.startsWith(AUTH));
+  const secretMounts = (): Mount[] => mounts.all().filter((mount) => !isAuthPath(mount.path));
   return [
-    { path: 'mounts', operations: { read: async () => table(secretMounts()) } },
+    { path: 'mounts', operations: { read: async () => mountList(secretMounts()) } },
     {
       path: 'mounts/*',
       operations: {
-        read: async (_request, name) => readMount(mounts, name),
-        update: (request, name) => enable(mounts, name, request.data),
-        delete: async (_request, name) => mounts.disable(`${name}/`).then(() => undefined),
+        read: async (_request, name) => readMount(mounts, secretPath(name)),
+        update: (request, name) => enableOrTune(mounts, secretPath(name), request.data, secretsEngineOf),
+        delete: async (_request, name) => mounts.disable(`${secretPath(name)}/`).then(() => undefined),
       },
     },
-    { path: 'auth', operations: { read: async () => table(authMounts(), AUTH.length) }, needsSudo: false },
-    { path: 'internal/ui/mounts', isTokenOnly: true, operations: { read: async (request) => visibleMounts(request, secretMounts(), authMounts(), policies) } },
+    { path: 'internal/ui/mounts', isTokenOnly: true, operations: { read: async (request) => visibleMounts(request, secretMounts(), mounts.all().filter((mount) => isAuthPath(mount.path)), policies) } },
     { path: 'internal/ui/mounts/*', isTokenOnly: true, operations: { read: async (request, name) => preflight(request, name, mounts, policies) } },
   ];
 }
 
-function table(mounts: readonly Mount[], prefixLength = 0): LogicalResponse {
+/** Whoever may change engines may not thereby change who gets in. */
+function secretPath(name: string): string {
+  if (name === 'auth' || isAuthPath(name)) throw new PurserError('ERR_REQUEST_INVALID', 'auth methods are not below sys/mounts', { hint: 'use sys/auth' });
+  return name;
+}
+
+/** A list of mounts in Vault's shape. @param prefixLength what to cut off from their paths */
+export function mountList(mounts: readonly Mount[], prefixLength = 0): LogicalResponse {
   return { data: Object.fromEntries(mounts.map((mount) => [mount.path.slice(prefixLength), describe(mount)])), copyDataToTop: true };
 }
 
 function describe(mount: Mount): JsonObject {
   return {
-    accessor: mount.accessor, config: CONFIG, deprecation_status: 'supported', description: mount.description, external_entropy_access: false,
-    local: false, options: mount.options, plugin_version: '', running_plugin_version: '', running_sha256: '', seal_wrap: false, type: mount.type, uuid: mount.uuid,
+    accessor: mount.accessor, config: showMountConfig(mount.config, { isAuth: isAuthPath(mount.path), isEffective: false }), deprecation_status: 'supported',
+    description: mount.description, external_entropy_access: false, local: false, options: mount.options, plugin_version: '', running_plugin_version: '',
+    running_sha256: '', seal_wrap: false, type: mount.type, uuid: mount.uuid,
   };
 }
 
-function readMount(mounts: MountTable, name: string): LogicalResponse {
+/**
+ * One mount, or how it is tuned.
+ * @param name the full path without its last slash, or that and `/tune`
+ */
+export function readMount(mounts: MountTable, name: string): LogicalResponse {
   const isTune = name.endsWith(TUNE);
   const path = `${isTune ? name.slice(0, -TUNE.length) : name}/`;
+  const isAuth = isAuthPath(path);
   const mount = mounts.all().find((known) => known.path === path);
-  if (mount === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'no secret engine is mounted at this path');
+  if (mount === undefined) throw new PurserError('ERR_REQUEST_INVALID', isAuth ? `no auth engine at ${path.slice(AUTH_PREFIX.length)}` : 'no secret engine is mounted at this path');
   if (!isTune) return { data: describe(mount) };
-  const data = { ...CONFIG, default_lease_ttl: MAX_TTL_SECONDS, max_lease_ttl: MAX_TTL_SECONDS, description: mount.description, options: mount.options };
-  return { data, copyDataToTop: true };
+  return { data: { ...showMountConfig(mount.config, { isAuth, isEffective: true }), description: mount.description, options: mount.options }, copyDataToTop: true };
 }
 
-async function enable(mounts: MountTable, name: string, data: JsonObject): Promise<undefined> {
-  if (name.endsWith(TUNE)) return tune(mounts, `${name.slice(0, -TUNE.length)}/`, data);
+/** What a request for a new mount names: Vault's types have several names for one. */
+type EngineOf = (type: string, options: Readonly<Record<string, string>>) => Pick<Mount, 'type' | 'options'>;
+
+/** Mounts an engine or auth method, or tunes it. @param name as for readMount */
+export async function enableOrTune(mounts: MountTable, name: string, data: JsonObject, engineOf: EngineOf): Promise<undefined> {
+  if (name.endsWith(TUNE)) { await tune(mounts, name.slice(0, -TUNE.length), data); return; }
   for (const field of IGNORED_WHEN_FALSE) {
     if (data[field] === true) throw new PurserError('ERR_REQUEST_INVALID', `the field ${field} is not supported`);
   }
-  const config = objectField(data, 'config') ?? {};
-  if (Object.values(config).some((value) => value !== null && value !== '' && value !== 0 && value !== false)) {
-    throw new PurserError('ERR_REQUEST_INVALID', 'mount config is not supported', { hint: 'leave config out' });
-  }
-  const { type, options } = engineOf(stringField(data, 'type') ?? '', stringMapField(data, 'options') ?? {});
-  await mounts.enable({ path: `${name}/`, type, options, description: stringField(data, 'description') ?? '' });
+  const type = stringField(data, 'type') ?? '';
+  if (type === '') throw new PurserError('ERR_REQUEST_INVALID', 'backend type must be specified as a string');
+  await mounts.enable({
+    path: `${name}/`, ...engineOf(type, stringMapField(data, 'options') ?? {}), description: stringField(data, 'description') ?? '',
+    config: readMountConfig(objectField(data, 'config') ?? {}),
+  });
 }
 
-/** What can be tuned is the version of a kv engine, upwards: its secrets then have versions. */
-async function tune(mounts: MountTable, path: string, data: JsonObject): Promise<undefined> {
-  const [unknown] = Object.keys(data).filter((field) => field !== 'options' && data[field] !== null);
-  if (unknown !== undefined) throw new PurserError('ERR_REQUEST_INVALID', `${unknown} cannot be tuned`);
+async function tune(mounts: MountTable, name: string, data: JsonObject): Promise<void> {
   const wanted = stringMapField(data, 'options') ?? {};
-  await mounts.changeOptions(path, ({ type, options }) => upgradedOptions(type, options ?? {}, wanted));
+  await mounts.tune(`${name}/`, (before) => ({
+    description: stringField(data, 'description') ?? before.description,
+    config: readMountConfig(data, before.config),
+    ...(Object.keys(wanted).length === 0 ? {} : { options: upgradedOptions(before.type, before.options ?? {}, wanted) }),
+  }));
 }
 
+/** The one option that can be tuned is the version of a kv engine, upwards: its secrets then have versions. */
 function upgradedOptions(type: string, before: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const [unknown] = Object.keys(wanted).filter((option) => type !== 'kv' || option !== 'version');
   if (unknown !== undefined) throw new PurserError('ERR_REQUEST_INVALID', `a ${type} engine has no option ${unknown}`);
@@ -85,8 +99,7 @@ function upgradedOptions(type: string, before: Readonly<Record<string, string>>,
 }
 
 /** `kv-v2` is `kv` with version 2, `generic` and plain `kv` are version 1, as in Vault. */
-function engineOf(type: string, options: Readonly<Record<string, string>>): { type: string; options: Readonly<Record<string, string>> } {
-  if (type === '') throw new PurserError('ERR_REQUEST_INVALID', 'backend type must be specified as a string');
+function secretsEngineOf(type: string, options: Readonly<Record<string, string>>): Pick<Mount, 'type' | 'options'> {
   if (type === 'kv-v2') return { type: 'kv', options: { ...options, version: '2' } };
   if (type === 'generic' || type === 'kv-v1') return { type: 'kv', options: { ...options, version: '1' } };
   return { type, options: type === 'kv' ? { version: '1', ...options } : options };
@@ -105,5 +118,5 @@ function visibleMounts(request: LogicalRequest, secret: readonly Mount[], auth: 
   const acl = policies.acl(callerOf(request).policies);
   const shown = (mounts: readonly Mount[], prefixLength: number): JsonObject => Object.fromEntries(
     mounts.filter((mount) => acl.hasAccessBelow(mount.path)).map(({ path, type, description, options }) => [path.slice(prefixLength), { type, description, options }]));
-  return { data: { secret: shown(secret, 0), auth: shown(auth, AUTH.length) } };
+  return { data: { secret: shown(secret, 0), auth: shown(auth, AUTH_PREFIX.length) } };
 }

@@ -1,0 +1,50 @@
+// Ranges of IP addresses in CIDR notation (RFC 4632, RFC 4291 section 2.3), for what is bound to where a request comes from. An
+// IPv4 address that arrives as IPv4-mapped IPv6 (::ffff:192.0.2.1) is the IPv4 address. Matching is Node's BlockList.
+
+import { BlockList, isIP } from 'node:net';
+
+import { PurserError } from './errors.ts';
+
+const MAX_RANGES = 64;
+const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i;
+
+/** A compiled list of ranges. */
+export interface AddressRanges {
+  /** False too for what is no address. */
+  includes(address: string): boolean;
+}
+
+/**
+ * Compiles `192.0.2.0/24`, `2001:db8::/32`, or single addresses.
+ * @param what names the list in the error
+ * @throws ERR_REQUEST_INVALID for anything else, and for more than 64 ranges
+ */
+export function addressRanges(cidrs: readonly string[], what: string): AddressRanges {
+  if (cidrs.length > MAX_RANGES) throw invalid(what, `at most ${MAX_RANGES} ranges`);
+  // Apart, because a BlockList lets an IPv6 range hold the mapped form of an IPv4 address.
+  const ranges = { ipv4: new BlockList(), ipv6: new BlockList() };
+  for (const cidr of cidrs) {
+    const [, address = '', , bits] = /^([0-9a-fA-F.:]{2,45})(\/(\d{1,3}))?$/.exec(cidr) ?? [];
+    const width = isIP(address) === 4 ? 32 : isIP(address) === 6 ? 128 : 0;
+    const length = bits === undefined ? width : Number(bits);
+    if (width === 0 || length > width) throw invalid(what, 'a list of ranges such as 192.0.2.0/24 or 2001:db8::/32');
+    const family = width === 32 ? 'ipv4' : 'ipv6';
+    ranges[family].addSubnet(address, length, family);
+  }
+  return {
+    includes: (given) => {
+      const address = MAPPED.exec(given)?.[1] ?? given;
+      const family = isIP(address) === 4 ? 'ipv4' : 'ipv6';
+      return isIP(address) !== 0 && ranges[family].check(address, family);
+    },
+  };
+}
+
+/** True when `cidrs` is empty or one of its ranges holds `address`. */
+export function isWithin(address: string, cidrs: readonly string[]): boolean {
+  return cidrs.length === 0 || addressRanges(cidrs, 'the list of ranges').includes(address);
+}
+
+function invalid(what: string, expected: string): PurserError {
+  return new PurserError('ERR_REQUEST_INVALID', `${what} must be ${expected}`);
+}
