@@ -32,7 +32,7 @@ import { VolumeDefinitions } from './volume/definitions.ts';
 import { servePlugin } from './volume/plugin-server.ts';
 import { volumeDriver } from './volume/volume-driver.ts';
 import { Volumes } from './volume/volumes.ts';
-import { WatchFollower } from './watch.ts';
+import { WatchFollower } from '../client/node/watch-follower.ts';
 
 export interface AgentSettings {
   readonly stateDirectory: string;
@@ -93,7 +93,10 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
     lifecycle.reconcile().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the running containers cannot be compared with Docker\'s now'));
   };
   // Tasks that started while the core was away have Docker's values; now theirs can follow.
-  const watch = new WatchFollower({ core, rotation, log, onConnected: reconcile });
+  const watch = new WatchFollower({
+    open: (options) => core.watch(options), log, onLoss: 'running containers keep their values',
+    listener: { changed: (path, version) => rotation.changed(path, version), resync: () => rotation.resync(), connected: reconcile },
+  });
   lifecycle.recover();
   const socket = await RuntimeSocket.listen({ path: join(runDirectory, 'agent.sock'), handler: (request) => lifecycle.request(request), log })
     .catch(async (error: unknown) => {

@@ -3,7 +3,7 @@
 
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError } from '../lib/errors.ts';
-import { CoreResponseError, protocolError } from '../client/response.ts';
+import { protocolError } from '../client/response.ts';
 import type { WatchOptions } from '../client/core-client.ts';
 import { identityResponseSchema, resolveResponseSchema } from '../wire/node-protocol.ts';
 import type { IdentityRequest, IdentityResult, ResolveRequest, ResolveResponse, UsageBatch, WatchFrame } from '../wire/node-protocol.ts';
@@ -57,15 +57,8 @@ export class SessionCoreLink implements CoreLink {
     return acknowledged;
   }
 
-  async *watch(options: WatchOptions): AsyncGenerator<WatchFrame, void, undefined> {
-    const client = await this.#session.ready();
-    try {
-      yield* client.watch(options);
-    } catch (error) {
-      // Ended before its time: the next try logs in.
-      if (error instanceof CoreResponseError && error.status === 403) this.#session.forgetToken();
-      throw error;
-    }
+  watch(options: WatchOptions): AsyncGenerator<WatchFrame, void, undefined> {
+    return this.#session.watch(options);
   }
 }
 

@@ -35,6 +35,8 @@ export interface WatchOptions {
   /** The stream to resume, and the last sequence number that was handled. */
   readonly stream?: string | undefined;
   readonly after?: number | undefined;
+  /** Also hear when grants change; such a stream is never resumed. */
+  readonly grants?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds without a byte before the stream counts as dead. Default 30,000. */
   readonly silenceMs?: number | undefined;
@@ -143,7 +145,7 @@ export class CoreClient {
     // Only agents watch; the command line starts without the frames and their schemas.
     const { readFrames } = await import('./watch.ts');
     const response = await this.#transport.open({
-      method: 'GET', path: encodePath('node/watch', { stream: options.stream, after: options.after }),
+      method: 'GET', path: encodePath('node/watch', { stream: options.stream, after: options.after, grants: options.grants }),
       headers: headersFor('GET', token), timeoutMs: this.#timeoutMs, signal: options.signal,
     });
     try {

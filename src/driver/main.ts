@@ -5,16 +5,12 @@ import { createServer } from 'node:http';
 import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { createLog } from '../lib/log.ts';
-import { messageOf } from '../lib/errors.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
-import { protocolError } from '../client/response.ts';
-import { swarmSecretResponseSchema } from '../wire/node-protocol.ts';
 import { AGENT_PLUGIN_SOCKET, PLUGIN_SOCKET } from '../wire/plugin.ts';
 import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
 import { NodeSession } from '../client/node/session.ts';
-import { bytesOfValue } from '../lib/secret-bytes.ts';
+import { SecretAnswers } from './secret-answers.ts';
 import { secretProvider } from './secret-provider.ts';
-import type { SecretSource } from './secret-provider.ts';
 import { volumeRelay } from './volume-relay.ts';
 
 /** The command's options, as the command line gives them. */
@@ -29,9 +25,6 @@ export interface DriverOptions {
   readonly logLevel?: string;
 }
 
-/** Below the 5 s after which the answer is an error anyway. */
-const ASK_MS = 4500;
-
 /**
  * Runs the driver until SIGTERM or SIGINT.
  * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_CONFIG_INVALID
@@ -41,7 +34,8 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   const log = createLog('driver', logLevel);
   const identity = await requireIdentity(stateDir);
   const session = new NodeSession({ ...identity, address: address ?? identity.address });
-  const server = createServer({ requireHostHeader: false }, secretProvider(swarmSecrets(session), log, undefined, volumeRelay(agentSocket)));
+  const answers = new SecretAnswers(session, log);
+  const server = createServer({ requireHostHeader: false }, secretProvider((request) => answers.give(request), log, undefined, volumeRelay(agentSocket)));
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
@@ -49,15 +43,16 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
   await takeFromAgent(socket);
   await listenOnSocket(server, socket);
+  // Logs in as well, so that the first task does not wait for it.
+  answers.start();
   log.info({ socket, core: session.address }, 'driver ready');
-  // A first login now, so that the first task does not wait for it.
-  session.ready().catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the core does not take the login yet'));
   log.info({ signal: await stopped }, 'driver stopping');
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
     server.closeIdleConnections();
     setTimeout(() => server.closeAllConnections(), 5000).unref();
   });
+  await answers.close();
   session.close();
   return 0;
 }
@@ -65,14 +60,4 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
 /** The agent keeps a link at Docker's path while no driver is there. */
 async function takeFromAgent(socket: string): Promise<void> {
   if ((await lstat(socket).catch(() => undefined))?.isSymbolicLink() === true) await unlink(socket);
-}
-
-/** Asks the core (PROTOCOL.md 1.6). */
-export function swarmSecrets(session: NodeSession): SecretSource {
-  return async (request) => {
-    const data = await session.call((client) => client.write('node/swarm-secret', request, { timeoutMs: ASK_MS, isRepeatable: true }));
-    const parsed = swarmSecretResponseSchema.safeParse(data);
-    if (!parsed.success) throw protocolError('an answer that is no secret');
-    return { value: bytesOfValue(parsed.data.value), version: parsed.data.version, path: parsed.data.path };
-  };
 }

@@ -49,6 +49,7 @@ const NODE_TEXT = `path "node/resolve"      { capabilities = ["update"] }
 path "node/identity"     { capabilities = ["update"] }
 path "node/usage"        { capabilities = ["update"] }
 path "node/swarm-secret" { capabilities = ["update"] }
+path "node/swarm-tasks"  { capabilities = ["update"] }
 path "node/watch"        { capabilities = ["read"] }
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }

@@ -72,6 +72,8 @@ export interface MountTableOptions {
   readonly auth: View;
   /** Makes the engine of a record. @throws ERR_REQUEST_INVALID for an unknown type */
   readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source' | 'method'>;
+  /** Told at once that a mount answers no more. */
+  readonly onDisabled?: () => void;
   /** Ends what a removed mount handed out, before its storage goes; after a crash it is called again. */
   readonly onRemoved?: (record: MountRecord) => Promise<void>;
 }
@@ -148,6 +150,7 @@ export class MountTable {
       await this.#store(this.#records.map((known) => (known === record ? { ...known, isRemoved: true } : known)));
       const engine = this.#mounts.get(path)?.engine;
       this.#mounts.delete(path);
+      this.#options.onDisabled?.();
       await engine?.close?.();
       await this.#wipe(record);
     });

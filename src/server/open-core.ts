@@ -68,12 +68,14 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
   try {
     const devices = await AuditDevices.open({ broker: audit, view: barrier.view('audit/'), config: config.audit, now, log });
     const tokens = await TokenStore.open(barrier.view('token/'), now);
-    const policies = await PolicyStore.open(barrier.view('policy/'));
+    const onGrantsChanged = () => nodes.grantsChanged();
+    const policies = await PolicyStore.open(barrier.view('policy/'), onGrantsChanged);
     const onChange: ChangeListener = (path, version) => nodes.changed(path, version);
     const mounts = await MountTable.open({
       view: barrier.view('mounts/'), logical: barrier.view('logical/'), auth: barrier.view('auth/'),
       createEngine: (record, view) => (isAuthPath(record.path) ? createAuthMethod(record, { view, now }) : createEngine(record, view, now, onChange)),
       onRemoved: async ({ accessor }) => { await tokens.revokeWhere(({ login }) => login?.mount === accessor); },
+      onDisabled: onGrantsChanged,
     });
     const logins = new Logins({ tokens, policies, mounts, now });
     const nodes: NodeServices = await createNodeServices(await nodeOptions(barrier, options, { tokens, policies, mounts }));

@@ -24,20 +24,26 @@ export class PolicyStore {
   readonly #policies: Map<string, Policy>;
   readonly #compiled = new Map<string, CompiledPolicies>();
   readonly #lock = new KeyedLock();
+  readonly #onChange: () => void;
 
-  private constructor(view: View, policies: Map<string, Policy>) {
+  private constructor(view: View, policies: Map<string, Policy>, onChange: () => void) {
     this.#view = view;
     this.#policies = policies;
+    this.#onChange = onChange;
   }
 
-  /** Reads all stored policies. @throws when one of them does not parse: to skip it could grant too much */
-  static async open(view: View): Promise<PolicyStore> {
+  /**
+   * Reads all stored policies.
+   * @param onChange told of every change once it is in force, before it is acknowledged
+   * @throws when one of them does not parse: to skip it could grant too much
+   */
+  static async open(view: View, onChange: () => void = () => undefined): Promise<PolicyStore> {
     const policies = new Map([...BUILT_IN_POLICIES].map(([name, { policy }]) => [name, policy]));
     for (const name of await view.list('')) {
       const bytes = await view.get(name);
       if (bytes !== undefined) policies.set(name, parsePolicy(name, decodeRecord(bytes, recordSchema, 'policy').text));
     }
-    return new PolicyStore(view, policies);
+    return new PolicyStore(view, policies, onChange);
   }
 
   /** Names that operators see, sorted. */
@@ -95,6 +101,7 @@ export class PolicyStore {
       if (policy === undefined) this.#policies.delete(name);
       else this.#policies.set(name, policy);
       this.#compiled.clear();
+      this.#onChange();
     });
   }
 }

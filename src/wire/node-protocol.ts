@@ -11,6 +11,10 @@ export const MAX_USAGE_ENTRIES = 1000;
 export const MAX_FRAME_BYTES = 65_536;
 export const HEARTBEAT_SECONDS = 10;
 export const WATCH_SILENCE_SECONDS = 30;
+/** Of a stream with `grants=true`, whose reader answers from memory only while it hears the core. */
+export const GRANTS_HEARTBEAT_SECONDS = 1;
+export const GRANTS_SILENCE_SECONDS = 3;
+export const MAX_SWARM_TASKS = 256;
 
 const text = (max: number) => z.string().max(max);
 const containerId = z.string().regex(/^[0-9a-f]{64}$/);
@@ -84,6 +88,7 @@ export const watchFrameSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('hello'), stream: text(64), seq: version, resumed: z.boolean() }),
   z.object({ type: z.literal('changed'), seq: version, path: text(4096), version }),
   z.object({ type: z.literal('heartbeat'), seq: version }),
+  z.object({ type: z.literal('grants'), seq: version }),
   z.object({ type: z.literal('revoked') }),
 ]);
 export type WatchFrame = z.infer<typeof watchFrameSchema>;
@@ -110,13 +115,26 @@ export type UsageEntry = z.infer<typeof usageEntrySchema>;
 export const usageBatchSchema = z.strictObject({ spool: z.uuid(), entries: z.array(usageEntrySchema).min(1).max(MAX_USAGE_ENTRIES) });
 export type UsageBatch = z.infer<typeof usageBatchSchema>;
 
-/** Docker's GetSecret request in snake_case (swarmkit manager/drivers/provider.go). */
-export const swarmSecretRequestSchema = z.strictObject({
+/** A Swarm secret as a service uses it, and the image of the service's tasks. */
+const swarmSecretUseSchema = z.strictObject({
   secret_name: text(256),
   secret_labels: z.record(text(1024), text(65_536)),
   service_id: text(64).optional(), service_name: text(512).optional(), service_labels: z.record(text(1024), text(65_536)).optional(),
-  task_id: text(64), task_name: text(512).optional(), task_image: text(1024).optional(), node_id: text(64),
+  task_image: text(1024).optional(),
 });
+export type SwarmSecretUse = z.infer<typeof swarmSecretUseSchema>;
+
+const swarmTaskSchema = z.strictObject({ task_id: text(64), task_name: text(512).optional(), node_id: text(64) });
+export type SwarmTask = z.infer<typeof swarmTaskSchema>;
+
+/** Docker's GetSecret request in snake_case (swarmkit manager/drivers/provider.go). */
+export const swarmSecretRequestSchema = swarmSecretUseSchema.extend(swarmTaskSchema.shape);
 export type SwarmSecretRequest = z.infer<typeof swarmSecretRequestSchema>;
 
-export const swarmSecretResponseSchema = z.object({ value: z.base64(), version, path: text(4096) });
+export const swarmSecretResponseSchema = z.object({ value: z.base64(), version, path: text(4096), scope: z.enum(['service', 'node', 'task']) });
+export type SwarmSecretScope = z.infer<typeof swarmSecretResponseSchema>['scope'];
+
+export const swarmTasksRequestSchema = z.strictObject({ use: swarmSecretUseSchema, tasks: z.array(swarmTaskSchema).min(1).max(MAX_SWARM_TASKS) });
+export type SwarmTasksRequest = z.infer<typeof swarmTasksRequestSchema>;
+
+export const swarmTasksResponseSchema = z.object({ refused: z.array(text(64)) });

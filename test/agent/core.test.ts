@@ -13,11 +13,11 @@ import { LedgerSender } from '../../src/agent/ledger-sender.ts';
 import { LedgerSpool } from '../../src/agent/ledger-spool.ts';
 import { Ledger } from '../../src/agent/ledger.ts';
 import { Rotation } from '../../src/agent/rotation.ts';
-import { WatchFollower } from '../../src/agent/watch.ts';
 import { CoreClient } from '../../src/client/core-client.ts';
 import { loadIdentity, requireIdentity } from '../../src/client/node/identity.ts';
 import { NodeSession } from '../../src/client/node/session.ts';
-import { swarmSecrets } from '../../src/driver/main.ts';
+import { WatchFollower } from '../../src/client/node/watch-follower.ts';
+import { askCore } from '../../src/driver/secret-answers.ts';
 import { isPurserError } from '../../src/lib/errors.ts';
 import { decodeJoinToken, encodeJoinToken } from '../../src/wire/join-token.ts';
 import { loadConfig } from '../../src/server/config.ts';
@@ -147,7 +147,7 @@ test('a rotation in the core reaches the files of a container, and the ledger ar
       return changes;
     },
   });
-  const watch = new WatchFollower({ core, rotation, log });
+  const watch = new WatchFollower({ open: (options) => core.watch(options), listener: rotation, log, onLoss: '' });
   closers.push(() => spool.close(), () => sender.stop(100), () => rotation.stop(), () => watch.stop());
   containers.put(record([PASSWORD]));
   ledger.granted(record([PASSWORD]));
@@ -169,13 +169,13 @@ test('a rotation in the core reaches the files of a container, and the ledger ar
   assert.notEqual(holdings[0]?.['released_time'] ?? holdings[0]?.['released'], null);
 });
 
-test('swarmSecrets() asks the core as Swarm\'s driver, and the agent of that node follows the secret', async () => {
+test('askCore() asks the core as Swarm\'s driver, and the agent of that node follows the secret', async () => {
   const driver = await session('manager', { driver: true });
   const request = { secret_name: 'db', secret_labels: { 'purser.ref': 'purser://secret/db/prod#user' }, service_name: 'shop_web', service_labels: {}, task_id: TASK, task_name: 'shop_web.1', task_image: 'busybox', node_id: 'swarmworker' };
-  const { value, path } = await swarmSecrets(driver)(request);
+  const { value, path } = await askCore(driver, request);
   assert.deepEqual([Buffer.from(value).toString(), path], ['app', 'secret/db/prod']);
   const plain = await session('worker');
-  await assert.rejects(swarmSecrets(plain)(request), (error) => isPurserError(error) && /may not answer Swarm/.test(error.message));
+  await assert.rejects(askCore(plain, request), (error) => isPurserError(error) && /may not answer Swarm/.test(error.message));
   const asked = { workloads: [{ ...record([]).workload, labels: {}, service: 'shop_web', task_id: TASK, references: [], swarm_secrets: ['db', 'plain'] }] };
   const { workloads: [here] } = await new SessionCoreLink(plain).resolve(asked);
   assert.deepEqual(here?.swarm_secrets?.map(({ outcome }) => outcome), ['value', 'foreign']);

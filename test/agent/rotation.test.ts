@@ -9,7 +9,7 @@ import { Containers } from '../../src/agent/containers.ts';
 import type { ContainerRecord, GrantedFile } from '../../src/agent/container-record.ts';
 import type { ContainerUpdate } from '../../src/agent/fuse/plan.ts';
 import { Rotation } from '../../src/agent/rotation.ts';
-import { WatchFollower } from '../../src/agent/watch.ts';
+import { WatchFollower } from '../../src/client/node/watch-follower.ts';
 import { PurserError } from '../../src/lib/errors.ts';
 import type { ResolveRequest, ResolveResult, WatchFrame } from '../../src/wire/node-protocol.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
@@ -275,28 +275,29 @@ test('WatchFollower resumes where it was, resyncs when it must, and survives eve
   const heard: string[] = [];
   const scripts: (readonly WatchFrame[] | Error)[] = [
     new Error('refused'),
-    [{ type: 'hello', stream: 's1', seq: 3, resumed: false }, { type: 'changed', seq: 4, path: 'a', version: 2 }, { type: 'heartbeat', seq: 4 }],
+    [{ type: 'hello', stream: 's1', seq: 3, resumed: false }, { type: 'changed', seq: 4, path: 'a', version: 2 }, { type: 'heartbeat', seq: 4 }, { type: 'grants', seq: 4 }],
     [{ type: 'hello', stream: 's1', seq: 4, resumed: true }, { type: 'changed', seq: 5, path: 'b', version: 1 }],
     [{ type: 'hello', stream: 's2', seq: 0, resumed: false }, { type: 'revoked' }],
   ];
   const { log, lines } = recordedLog();
   const follower = new WatchFollower({
-    log, retryMs: 1, maxRetryMs: 2, onConnected: () => heard.push('connected'),
-    rotation: { changed: (path, version) => { heard.push(`${path}=${version}`); }, resync: () => { heard.push('resync'); } },
-    core: {
-      async *watch({ stream, after }) {
-        calls.push({ stream, after });
-        const script = scripts.shift();
-        if (script instanceof Error) throw script;
-        yield* script ?? [];
-      },
+    log, retryMs: 1, maxRetryMs: 2, onLoss: 'so be it',
+    listener: {
+      changed: (path, version) => { heard.push(`${path}=${version}`); }, resync: () => { heard.push('resync'); },
+      connected: () => { heard.push('connected'); }, disconnected: () => { heard.push('disconnected'); }, grantsChanged: () => { heard.push('grants'); },
+    },
+    async *open({ stream, after }) {
+      calls.push({ stream, after });
+      const script = scripts.shift();
+      if (script instanceof Error) throw script;
+      yield* script ?? [];
     },
   });
   follower.start();
   while (scripts.length > 0) await new Promise((resolve) => { setTimeout(resolve, 2); });
   await new Promise((resolve) => { setTimeout(resolve, 20); });
   await follower.stop();
-  assert.deepEqual(heard, ['resync', 'connected', 'a=2', 'connected', 'b=1', 'resync', 'connected']);
+  assert.deepEqual(heard, ['resync', 'connected', 'a=2', 'grants', 'disconnected', 'connected', 'b=1', 'disconnected', 'resync', 'connected', 'disconnected']);
   assert.deepEqual(calls, [{ stream: undefined, after: undefined }, { stream: undefined, after: undefined }, { stream: 's1', after: 4 }, { stream: 's1', after: 5 }]);
   assert.match(JSON.stringify(lines()), /this node was revoked/);
 });

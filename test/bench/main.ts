@@ -9,12 +9,13 @@ import { ADDRESS, Installation } from '../e2e/installation.ts';
 import { benchAgentMemory } from './agent-memory.ts';
 import { benchContainerStart } from './container-start.ts';
 import { benchCore } from './core-throughput.ts';
+import { benchDriver } from './driver.ts';
 import { benchEnvironment } from './environment.ts';
 import { benchFileReads } from './file-reads.ts';
 import { benchRotation } from './rotation.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core']);
-const purser = await Installation.start();
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core', 'driver']);
+const purser = await Installation.start({ driver: wanted.has('driver') });
 try {
   const token = readFileSync(join(purser.dataDirectory, 'root-token'), 'utf8').trim();
   const client = new CoreClient({ address: ADDRESS, certificateAuthority: readFileSync(purser.caCertificate, 'utf8'), token });
@@ -28,6 +29,7 @@ try {
     await must('taskset', ['-a', '-p', '-c', '0', String(purser.pid('core'))]);
     await benchCore({ address: ADDRESS, token, identity: join(purser.dataDirectory, 'tls', 'server.pem') });
   }
+  if (wanted.has('driver')) await benchDriver(purser);
   client.close();
 } finally {
   await purser.stop();

@@ -50,7 +50,7 @@ function post(path: string, call: string, body: string, host = 'Host: '): Promis
   });
 }
 
-const give: SecretSource = async () => ({ value: Buffer.from(CANARY), version: 2, path: 'secret/db' });
+const give: SecretSource = async () => ({ value: Buffer.from(CANARY), version: 2, path: 'secret/db', isFromMemory: false });
 
 for (const [name, host] of [['an empty Host', 'Host: '], ['Docker\'s new Host', 'Host: plugin.moby.localhost'], ['no Host', '']] as const) {
   test(`secretProvider() activates with ${name}`, async () => {
@@ -84,8 +84,8 @@ const refusals: [string, SecretSource, RegExp][] = [
   ['the core refuses', async () => { throw new PurserError('ERR_RESOLVE_DENIED', 'no workload role grants this reference'); }, /^purser: no workload role grants this reference$/],
   ['the core does not answer', () => new Promise(() => undefined), /^purser: the core did not answer within 0\.2 s$/],
   ['something fails inside', async () => { throw new Error(CANARY); }, /^purser: the driver failed$/],
-  ['the value is empty', async () => ({ value: Buffer.alloc(0), version: 1, path: 'secret/db' }), /0 bytes, Swarm takes 1 to 511999/],
-  ['the value is too large', async () => ({ value: Buffer.alloc(512_000), version: 1, path: 'secret/db' }), /512000 bytes/],
+  ['the value is empty', async () => ({ value: Buffer.alloc(0), version: 1, path: 'secret/db', isFromMemory: false }), /0 bytes, Swarm takes 1 to 511999/],
+  ['the value is too large', async () => ({ value: Buffer.alloc(512_000), version: 1, path: 'secret/db', isFromMemory: false }), /512000 bytes/],
 ];
 for (const [name, source, says] of refusals) {
   test(`secretProvider() answers Err with DoNotReuse when ${name}, and logs why`, async () => {

@@ -26,7 +26,7 @@ const GRANTS: Readonly<Record<string, readonly (readonly [AclRequest['operation'
     ['update', 'sys/wrapping/wrap'], ['update', 'sys/wrapping/lookup'], ['update', 'sys/wrapping/unwrap'], ['update', 'sys/tools/hash'], ['update', 'sys/tools/hash/sha2-256'], ['update', 'sys/control-group/request'],
   ],
   'response-wrapping': [['create', 'cubbyhole/response'], ['read', 'cubbyhole/response'], ['update', 'sys/wrapping/unwrap']],
-  'purser-node': [['update', 'node/resolve'], ['update', 'node/usage'], ['update', 'node/swarm-secret'], ['read', 'node/watch'], ['read', 'auth/token/lookup-self'], ['update', 'auth/token/renew-self'], ['update', 'auth/token/revoke-self']],
+  'purser-node': [['update', 'node/resolve'], ['update', 'node/usage'], ['update', 'node/swarm-secret'], ['update', 'node/swarm-tasks'], ['read', 'node/watch'], ['read', 'auth/token/lookup-self'], ['update', 'auth/token/renew-self'], ['update', 'auth/token/revoke-self']],
 };
 const NEVER: readonly (readonly [AclRequest['operation'], string])[] = [
   ['read', 'identity/entity/id/id-2'], ['read', 'identity/entity/name/bob'], ['list', 'identity/entity/id/'], ['read', 'secret/data/x'], ['list', 'secret/metadata/'], ['update', 'auth/token/create'], ['update', 'auth/token/lookup'], ['read', 'sys/policies/acl/default'], ['update', 'sys/seal'],

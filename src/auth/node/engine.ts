@@ -44,6 +44,8 @@ export interface NodeEngineOptions {
   readonly revokeTokens: (nodeId: string) => Promise<void>;
   /** Told at once when a node is revoked. */
   readonly onRevoked: (nodeId: string) => void;
+  /** Told when a workload role changed, before that is acknowledged. */
+  readonly onRolesChanged: () => void;
 }
 
 export interface NodeTokenSpec {
@@ -170,10 +172,14 @@ export class NodeEngine implements Engine {
 
   async #writeRole(request: LogicalRequest, name: string): Promise<undefined> {
     await this.#options.roles.put(name, request.data);
+    this.#options.onRolesChanged();
   }
 
   async #deleteRole(name: string): Promise<undefined> {
-    await this.#options.roles.delete(name);
+    const deleted = this.#options.roles.delete(name);
+    // It grants nothing from here on, whether its record goes or not.
+    this.#options.onRolesChanged();
+    await deleted;
   }
 }
 

@@ -7,6 +7,7 @@ import type { View } from '../../core/view.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { parseDurationSeconds } from '../../lib/duration.ts';
 import { decodeRecord, encodeRecord } from '../../lib/json-record.ts';
+import type { SwarmSecretScope } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
 import { matchesGlob, selects, type WorkloadFacts } from './selector.ts';
 
@@ -88,6 +89,14 @@ export class WorkloadRoles {
     const matched = [...this.#roles].filter(([, role]) => selects(role.selectors, facts));
     return { roles: matched.map(([name]) => name).sort(), policies: [...new Set(matched.flatMap(([, role]) => role.policies))].sort() };
   }
+
+  /** For whom one answer about a task's grants holds: as far as no role looks closer. */
+  scope(): SwarmSecretScope {
+    const selectors = [...this.#roles.values()].map((role) => role.selectors);
+    if (selectors.some(({ name }) => name !== undefined)) return 'task';
+    return selectors.some(({ node }) => node !== undefined) ? 'node' : 'service';
+  }
+
   /**
    * How long a token for these audiences may live: as long as the shortest of the roles that allow one of them says.
    * @returns the first audience that no role of the workload allows, or the life in seconds

@@ -5,10 +5,11 @@ import { randomUUID } from 'node:crypto';
 import { SignJWT } from 'jose';
 import { PurserError } from '../../lib/errors.ts';
 import { VERSION } from '../../lib/version.ts';
-import { CoreClient } from '../core-client.ts';
+import { CoreClient, type WatchOptions } from '../core-client.ts';
 import { CoreResponseError, protocolError } from '../response.ts';
 import { LOGIN_SECONDS, loginAudience } from '../../wire/node-login.ts';
 import type { LoginClaims } from '../../wire/node-login.ts';
+import type { WatchFrame } from '../../wire/node-protocol.ts';
 import type { NodeIdentity } from './identity.ts';
 
 /** Life of a login JWT: below the core's limit, so that rounding cannot exceed it. */
@@ -65,6 +66,18 @@ export class NodeSession {
       this.#token = await this.#login;
     }
     return this.#client;
+  }
+
+  /** Frames of the watch stream until it ends. @throws as `call`, and when the line breaks */
+  async *watch(options: WatchOptions): AsyncGenerator<WatchFrame, void, undefined> {
+    const client = await this.ready();
+    try {
+      yield* client.watch(options);
+    } catch (error) {
+      // Ended before its time: the next try logs in.
+      if (error instanceof CoreResponseError && error.status === 403) this.forgetToken();
+      throw error;
+    }
   }
 
   /** Makes the next call log in. */

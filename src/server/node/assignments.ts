@@ -1,6 +1,9 @@
 // Which Swarm task runs where, as the driver told (PROTOCOL.md 1.6): (task, secret name) → Swarm node, reference and service.
 // Only the agent of that Swarm node may follow the secret, with the service's facts as recorded here, never as it claims.
 //
+// A driver that answers Docker from memory tells the core a moment later. So for a secret that it does so for, a task that is
+// not known yet is waited for, shortly: its agent may be faster than the driver.
+//
 // Stored as `task/<task id>/<SHA-256 of the secret name, base64url>`, one JSON record each, encrypted by the barrier; removed
 // 30 days after it was written, unless a container still follows it.
 
@@ -20,6 +23,10 @@ const MAX_AGE_MS = 30 * 24 * 3600_000;
 /** After a start, agents need some time to say which containers follow a task. */
 const SETTLE_MS = 3600_000;
 const PAGE = 256;
+/** A driver tells within some ten milliseconds, or it does not answer from memory. */
+const TELL_MS = 2000;
+const MAX_WAITING = 1000;
+const MAX_EXPECTED = 10_000;
 
 const assignmentSchema = z.strictObject({
   format: z.literal(1),
@@ -44,6 +51,10 @@ export class Assignments {
   /** Task → the container that follows its secrets. */
   readonly #followers = new Map<string, { readonly nodeId: string; readonly containerId: string }>();
 
+  /** Service and secret of which a driver may know the answer. */
+  readonly #expected = new Set<string>();
+  readonly #waiting = new Map<string, Set<() => void>>();
+
   constructor(options: AssignmentsOptions) {
     this.#options = options;
     this.#startedAt = options.now();
@@ -61,6 +72,41 @@ export class Assignments {
     const same = known.find(({ secret_name: name }) => name === assignment.secret_name);
     const record: Assignment = { format: 1, ...assignment, created: same?.created ?? this.#options.now() };
     if (!isDeepStrictEqual(record, same)) await this.#options.view.put(keyOf(taskId, assignment.secret_name), encodeRecord(record));
+    for (const go of this.#waiting.get(taskId) ?? []) go();
+  }
+
+  /** Notes that a driver may give the secret to further tasks of the service before it tells of them. */
+  expect(service: string, secretName: string): void {
+    if (this.#expected.size >= MAX_EXPECTED) this.#expected.clear();
+    this.#expected.add(pairOf(service, secretName));
+  }
+
+  /** As ofTask(); waits for what a driver is about to tell. */
+  async ofTaskSoon(taskId: string, service: string | undefined, secretNames: readonly string[]): Promise<ReadonlyMap<string, Assignment>> {
+    const missing = (known: ReadonlyMap<string, Assignment>) => secretNames.filter((name) => !known.has(name) && this.#expected.has(pairOf(service ?? '', name)));
+    let known = await this.ofTask(taskId);
+    const deadline = performance.now() + TELL_MS;
+    while (missing(known).length > 0 && this.#waiting.size < MAX_WAITING && await this.#told(taskId, deadline - performance.now())) known = await this.ofTask(taskId);
+    // Not told in time: the name is another secret's by now, and the next task need not wait for it.
+    for (const name of missing(known)) this.#expected.delete(pairOf(service ?? '', name));
+    return known;
+  }
+
+  /** False when nothing was recorded for the task in time. */
+  #told(taskId: string, milliseconds: number): Promise<boolean> {
+    const waiting = this.#waiting.get(taskId) ?? new Set();
+    this.#waiting.set(taskId, waiting);
+    return new Promise((resolve) => {
+      const finish = (isTold: boolean): void => {
+        clearTimeout(timer);
+        waiting.delete(go);
+        if (waiting.size === 0) this.#waiting.delete(taskId);
+        resolve(isTold);
+      };
+      const go = (): void => finish(true);
+      const timer = setTimeout(() => finish(false), Math.max(0, milliseconds));
+      waiting.add(go);
+    });
   }
 
   /** By secret name; empty for a task that no driver told of. */
@@ -120,6 +166,10 @@ export function isElsewhere(assigned: Iterable<Assignment>, node: Pick<NodeRecor
 /** Swarm's ids are 25 characters of base 36 (swarmkit identity/randomid.go). */
 export function isSwarmId(text: string): boolean {
   return /^[0-9a-z]{1,64}$/.test(text);
+}
+
+function pairOf(service: string, secretName: string): string {
+  return `${service}\0${secretName}`;
 }
 
 function keyOf(taskId: string, secretName: string): string {

@@ -41,6 +41,7 @@ export class NodeCalls implements Engine {
       ['resolve', { operations: write, handle: (node, data) => resolver.resolve(node, data) }],
       ['identity', { operations: write, handle: (node, data) => identities.issue(node, data) }],
       ['swarm-secret', { operations: write, handle: (node, data) => swarmSecrets.give(node, data) }],
+      ['swarm-tasks', { operations: write, handle: (node, data) => swarmSecrets.record(node, data) }],
       ['usage', { operations: write, handle: async (node, data) => ({ acknowledged: await ledger.append(node, validate(usageBatchSchema, data, 'usage batch')) }) }],
       // The pipeline authorises and audits it like any read; the stream itself begins in watch().
       ['watch', { operations: ['read'], handle: async () => ({}) }],

@@ -53,6 +53,8 @@ export interface NodeServices {
   queryUsage(query: JsonObject): Promise<JsonObject>;
   /** To be told of every durable change, with the full logical path (mount first). */
   changed(path: string, version: number): void;
+  /** To be told of every change of policies and mounts, before it is acknowledged. */
+  grantsChanged(): void;
   close(): Promise<void>;
 }
 
@@ -74,14 +76,16 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
   const calls = new NodeCalls({
     registry, ledger, watchHub, identities: identity,
     resolver: new Resolver({ access: options, roles, holdings, assignments }),
-    swarmSecrets: new SwarmSecrets({ access: options, roles, registry, assignments }),
+    swarmSecrets: new SwarmSecrets({ access: options, roles, registry, assignments, holdings }),
   });
   const auth = new NodeEngine({
     ...options, tokens, registry, roles,
     onRevoked: (nodeId) => {
       watchHub.revoke(nodeId);
       holdings.dropNode(nodeId);
+      watchHub.grantsChanged();
     },
+    onRolesChanged: () => watchHub.grantsChanged(),
   });
   const sweeper = startSweeper(holdings, assignments, options.onFault);
   return {
@@ -89,6 +93,7 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
     watch: (...given) => calls.watch(...given),
     queryUsage: (asked) => query.answer(asked),
     changed: (path, version) => watchHub.changed(path, version),
+    grantsChanged: () => watchHub.grantsChanged(),
     close: async () => {
       clearInterval(sweeper);
       watchHub.close();

@@ -38,7 +38,7 @@ export class Resolver {
 
   async #resolveWorkload(node: NodeRecord, workload: AskedWorkload, batch: SecretBatch): Promise<ResolveResponse['workloads'][number]> {
     const { id, references, swarm_secrets: swarmSecrets, task_id: taskId } = workload;
-    const assigned = taskId === undefined ? new Map<string, Assignment>() : await this.#options.assignments.ofTask(taskId);
+    const assigned = taskId === undefined ? new Map<string, Assignment>() : await this.#options.assignments.ofTaskSoon(taskId, workload.service, swarmSecrets ?? []);
     const isForeign = isElsewhere(assigned.values(), node, workload);
     const grantee = this.#grantee(node, id, factsOfWorkload(workload, node));
     const results = isForeign ? references.map(elsewhere) : await Promise.all(references.map((text) => batch.resolve(text, grantee)));

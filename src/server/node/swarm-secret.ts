@@ -1,27 +1,34 @@
 // `POST node/swarm-secret` (PROTOCOL.md 1.6): the value of a Swarm secret for one task, for nodes that joined with
 // `driver: true`. The workload is the service as Swarm describes it. What is handed out is recorded first, so that the agent
 // of the task's node, and no other, may follow it.
+//
+// A driver may give the answer to further tasks from its memory, as far as `scope` says, while its watch stream with `grants` is
+// alive; it tells of them by `POST node/swarm-tasks`, so that they are recorded as the first one was.
 
 import type { NodeRecord, NodeRegistry } from '../../auth/node/registry.ts';
 import type { WorkloadRoles } from '../../auth/node/roles.ts';
 import type { JsonObject } from '../../core/logical.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/error-codes.ts';
-import { PurserError } from '../../lib/errors.ts';
-import { swarmSecretRequestSchema, type ResolveResult, type SwarmSecretRequest } from '../../wire/node-protocol.ts';
+import { PurserError, isPurserError } from '../../lib/errors.ts';
+import { swarmSecretRequestSchema, swarmTasksRequestSchema, type ResolveResult, type SwarmSecretRequest } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
 import { factsOf, isSwarmId, type Assignment, type Assignments } from './assignments.ts';
+import type { Holdings } from './holdings.ts';
 import { SecretBatch, type SecretAccess } from './secret-batch.ts';
 
 /** swarmkit api/validation/secrets.go: 1 to 511,999 bytes. */
 const MAX_SECRET_BYTES = 500 * 1024 - 1;
 const REFERENCE_LABEL = 'purser.ref';
 const STACK_LABEL = 'com.docker.stack.namespace';
+/** Holds, in place of a container, what a driver hears changes of. */
+const DRIVER_MEMORY = 'driver';
 
 export interface SwarmSecretsOptions {
   readonly access: SecretAccess;
   readonly roles: WorkloadRoles;
   readonly registry: NodeRegistry;
   readonly assignments: Assignments;
+  readonly holdings: Holdings;
 }
 
 export class SwarmSecrets {
@@ -33,32 +40,59 @@ export class SwarmSecrets {
 
   /** @throws ERR_REQUEST_DENIED for a node that is no driver, ERR_WORKLOAD_INVALID, ERR_RESOLVE_*, ERR_REFERENCE_SYNTAX */
   async give(node: NodeRecord, body: unknown): Promise<JsonObject> {
-    if (!node.driver) throw new PurserError('ERR_REQUEST_DENIED', 'this node may not answer Swarm for secrets', { hint: 'join it with a token made by: purser node token --driver' });
+    requireDriver(node);
     const request = validate(swarmSecretRequestSchema, body, 'swarm-secret request');
-    if (!isSwarmId(request.task_id) || !isSwarmId(request.node_id)) throw new PurserError('ERR_REQUEST_INVALID', 'task_id or node_id is not an id of a Swarm');
     const assignment = assignmentOf(request);
-    const given = await this.#resolve(assignment);
+    const given = await this.#resolve(node, assignment);
     await this.#options.assignments.record(request.task_id, assignment);
+    this.#options.assignments.expect(assignment.service.name, request.secret_name);
     return given;
   }
 
-  async #resolve(assignment: Assignable): Promise<JsonObject> {
-    const { access, roles, registry } = this.#options;
+  /**
+   * Records tasks that a driver answered from memory.
+   * @returns the ids of tasks that were assigned to another node before
+   * @throws ERR_REQUEST_DENIED for a node that is no driver, ERR_WORKLOAD_INVALID
+   */
+  async record(node: NodeRecord, body: unknown): Promise<JsonObject> {
+    requireDriver(node);
+    const { use, tasks } = validate(swarmTasksRequestSchema, body, 'swarm-tasks request');
+    const refused = await Promise.all(tasks.map(async (task) => {
+      try {
+        await this.#options.assignments.record(task.task_id, assignmentOf({ ...use, ...task }));
+        return [];
+      } catch (error) {
+        if (isPurserError(error, 'ERR_REQUEST_DENIED')) return [task.task_id];
+        throw error;
+      }
+    }));
+    return { refused: refused.flat() };
+  }
+
+  async #resolve(node: NodeRecord, assignment: Assignable): Promise<JsonObject> {
+    const { access, roles, registry, holdings } = this.#options;
+    // Before anything is judged: a role that comes meanwhile narrows nothing afterwards, because the driver is told of it.
+    const scope = roles.scope();
     const facts = factsOf(assignment, registry.findBySwarmNode(assignment.swarm_node_id)?.name);
-    const result = await new SecretBatch(access).resolve(assignment.reference, { ...roles.matching(facts), hold: () => true });
+    const result = await new SecretBatch(access).resolve(assignment.reference, { ...roles.matching(facts), hold: (path) => holdings.add(node.id, DRIVER_MEMORY, path) });
     const { value, version, path } = deliverable(result);
     const length = Buffer.byteLength(value, 'base64');
     if (length < 1 || length > MAX_SECRET_BYTES) {
       throw new PurserError('ERR_RESOLVE_SIZE', `the value has ${length} bytes, Swarm takes 1 to ${MAX_SECRET_BYTES}`,
         { hint: `name one field of the secret in its label ${REFERENCE_LABEL}, or deliver it with the label purser.file.<name>` });
     }
-    return { value, version, path };
+    return { value, version, path, scope };
   }
+}
+
+function requireDriver(node: NodeRecord): void {
+  if (!node.driver) throw new PurserError('ERR_REQUEST_DENIED', 'this node may not answer Swarm for secrets', { hint: 'join it with a token made by: purser node token --driver' });
 }
 
 type Assignable = Omit<Assignment, 'format' | 'created'>;
 
 function assignmentOf(request: SwarmSecretRequest): Assignable {
+  if (!isSwarmId(request.task_id) || !isSwarmId(request.node_id)) throw new PurserError('ERR_REQUEST_INVALID', 'task_id or node_id is not an id of a Swarm');
   const reference = Object.hasOwn(request.secret_labels, REFERENCE_LABEL) ? request.secret_labels[REFERENCE_LABEL] : undefined;
   if (reference === undefined) {
     throw new PurserError('ERR_WORKLOAD_INVALID', `the Swarm secret has no label ${REFERENCE_LABEL}`,

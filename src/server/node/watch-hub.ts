@@ -6,7 +6,7 @@ import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 
 import { PurserError } from '../../lib/errors.ts';
-import { HEARTBEAT_SECONDS, WATCH_SILENCE_SECONDS } from '../../wire/node-protocol.ts';
+import { GRANTS_HEARTBEAT_SECONDS, HEARTBEAT_SECONDS, WATCH_SILENCE_SECONDS } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
 import type { Holdings } from './holdings.ts';
 import { WatchStream } from './watch-stream.ts';
@@ -20,6 +20,7 @@ const TICKS_PER_HEARTBEAT = 10;
 const querySchema = z.strictObject({
   stream: z.string().max(64).optional(),
   after: z.union([z.number(), z.string().regex(/^\d{1,16}$/).transform(Number)]).pipe(z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)).optional(),
+  grants: z.union([z.boolean(), z.enum(['true', 'false']).transform((value) => value === 'true')]).default(false),
 });
 
 export interface WatchHubOptions {
@@ -55,24 +56,31 @@ export class WatchHub {
    * @throws ERR_REQUEST_INVALID before anything was written
    */
   attach(watcher: Watcher, query: unknown, response: ServerResponse): void {
-    const { stream: wanted, after } = validate(querySchema, query, 'watch query');
+    const { stream: wanted, after, grants } = validate(querySchema, query, 'watch query');
     if (this.#isClosed) throw new PurserError('ERR_BARRIER_SEALED', 'the core is sealed');
     const known = [...this.#streams.get(watcher.nodeId) ?? []].find(({ id }) => id === wanted);
     const isResumed = known !== undefined && after !== undefined && known.canResume(after);
     if (known !== undefined && !isResumed) this.#drop(known);
-    const stream = isResumed ? known : this.#create(watcher.nodeId);
+    const stream = isResumed ? known : this.#create(watcher.nodeId, grants);
     response.writeHead(200, { 'Content-Type': 'application/x-ndjson', 'Cache-Control': 'no-store' });
     response.socket?.setTimeout(0).setNoDelay(true);
     // A random first beat: agents that came back together must not beat together for ever.
-    const nextHeartbeat = this.#now() + this.#heartbeatMs * Math.random();
+    const nextHeartbeat = this.#now() + this.#pause(stream) * Math.random();
     stream.connect({ response, expires: watcher.tokenExpires, nextHeartbeat, blockedSince: undefined }, isResumed ? after : 0, isResumed);
-    this.#timer ??= setInterval(() => this.#tick(), this.#heartbeatMs / TICKS_PER_HEARTBEAT).unref();
+    this.#timer ??= setInterval(() => this.#tick(), Math.min(this.#heartbeatMs / TICKS_PER_HEARTBEAT, GRANTS_HEARTBEAT_SECONDS * 500)).unref();
   }
 
   /** The secret at the full logical `path` has a new current version (0: none left); called after the commit is durable. */
   changed(path: string, version: number): void {
     for (const nodeId of this.#holdings.nodesHolding(path)) {
       for (const stream of this.#streams.get(nodeId) ?? []) if (!stream.push(path, version)) this.#drop(stream);
+    }
+  }
+
+  /** Policies, roles, mounts or nodes changed: what was granted before may not be any more. Called before the change is acknowledged. */
+  grantsChanged(): void {
+    for (const streams of this.#streams.values()) {
+      for (const stream of streams) if (stream.hearsGrants && !stream.grantsChanged()) this.#drop(stream);
     }
   }
 
@@ -90,14 +98,14 @@ export class WatchHub {
     this.#streams.clear();
   }
 
-  #create(nodeId: string): WatchStream {
+  #create(nodeId: string, hearsGrants: boolean): WatchStream {
     let streams = this.#streams.get(nodeId);
     if (streams === undefined) this.#streams.set(nodeId, (streams = new Set()));
     if (streams.size >= MAX_STREAMS_PER_NODE) {
       const oldest = [...streams].find(({ connection }) => connection === undefined) ?? [...streams][0];
       if (oldest !== undefined) this.#drop(oldest);
     }
-    const stream = new WatchStream(nodeId, this.#now);
+    const stream = new WatchStream(nodeId, this.#now, hearsGrants);
     // Again, since the last drop may have taken the set of the node away.
     this.#streams.set(nodeId, streams.add(stream));
     return stream;
@@ -121,12 +129,17 @@ export class WatchHub {
   #tend(stream: WatchStream, now: number): void {
     const { connection } = stream;
     if (connection === undefined) {
-      if (now - (stream.detachedAt ?? 0) > RESUME_MS) this.#drop(stream);
+      if (stream.hearsGrants || now - (stream.detachedAt ?? 0) > RESUME_MS) this.#drop(stream);
     } else if (now >= connection.expires || now - (connection.blockedSince ?? now) > WATCH_SILENCE_SECONDS * 1000) {
       stream.end();
     } else if (now >= connection.nextHeartbeat) {
-      connection.nextHeartbeat = now + this.#heartbeatMs;
+      connection.nextHeartbeat = now + this.#pause(stream);
       stream.heartbeat();
     }
+  }
+
+  /** Milliseconds between two heartbeats of a stream. */
+  #pause(stream: WatchStream): number {
+    return stream.hearsGrants ? Math.min(this.#heartbeatMs, GRANTS_HEARTBEAT_SECONDS * 1000) : this.#heartbeatMs;
   }
 }

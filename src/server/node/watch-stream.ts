@@ -26,6 +26,8 @@ export interface Connection {
 export class WatchStream {
   readonly id = randomUUID();
   readonly nodeId: string;
+  /** Its reader hears when grants change. Such a stream is not resumed: what its reader remembered ends with the connection. */
+  readonly hearsGrants: boolean;
   /** In order of sequence number, which is the order of insertion. */
   readonly #changes = new Map<string, Change>();
   readonly #now: () => number;
@@ -38,8 +40,9 @@ export class WatchStream {
   /** Since when nobody is connected. */
   detachedAt: number | undefined;
 
-  constructor(nodeId: string, now: () => number) {
+  constructor(nodeId: string, now: () => number, hearsGrants = false) {
     this.nodeId = nodeId;
+    this.hearsGrants = hearsGrants;
     this.#now = now;
   }
 
@@ -49,7 +52,7 @@ export class WatchStream {
 
   /** True when everything after `sequence` is still known. */
   canResume(sequence: number): boolean {
-    return sequence >= this.#floor && sequence <= this.#sequence;
+    return !this.hearsGrants && sequence >= this.#floor && sequence <= this.#sequence;
   }
 
   /** Begins, or goes on after `sequence`, on a new connection; an older one is ended. */
@@ -83,6 +86,17 @@ export class WatchStream {
     if (this.#connection === undefined) return true;
     if (this.#floor > this.#sent) return false;
     this.#flush(this.#connection);
+    return true;
+  }
+
+  /**
+   * Says that policies, roles, mounts or nodes changed.
+   * @returns false when the reader cannot be told now: the stream is over
+   */
+  grantsChanged(): boolean {
+    const connection = this.#connection;
+    if (connection === undefined || connection.blockedSince !== undefined) return false;
+    this.#write(connection, { type: 'grants', seq: this.#sent });
     return true;
   }
 

@@ -53,7 +53,7 @@ async function agent(own: string, docker: string | undefined) {
 
 async function driver(socket: string, agentSocket: string) {
   const { log } = recordedLog();
-  const listener: RequestListener = secretProvider(async () => ({ value: Buffer.from('v'), version: 1, path: 'p' }), log, 200, volumeRelay(agentSocket));
+  const listener: RequestListener = secretProvider(async () => ({ value: Buffer.from('v'), version: 1, path: 'p', isFromMemory: false }), log, 200, volumeRelay(agentSocket));
   const server = createServer({ requireHostHeader: false }, listener);
   rmSync(socket, { force: true });
   await listenOnSocket(server, socket);

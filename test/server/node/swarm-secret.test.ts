@@ -38,7 +38,7 @@ async function follow(node: TestNode, names: string[], facts: object = {}): Prom
 }
 
 test('swarm-secret gives the value to a driver, and lets the agent of that node follow it by what the driver said', async () => {
-  assert.deepEqual(await ask(), { value: Buffer.from('pw-1').toString('base64'), version: 1, path: 'secret/shop/db' });
+  assert.deepEqual(await ask(), { value: Buffer.from('pw-1').toString('base64'), version: 1, path: 'secret/shop/db', scope: 'service' });
   const [mine, foreign] = await follow(worker, ['shop_db', 'unrelated']);
   assert.equal(valueText(mine), 'pw-1');
   assert.deepEqual(foreign, { outcome: 'foreign' });

@@ -56,6 +56,7 @@ export class TestCore {
   tokens!: TokenStore;
   address = '';
   #server!: Server;
+  #isPaused = false;
   readonly #clients: CoreClient[] = [];
   readonly #options: TestCoreOptions;
 
@@ -121,6 +122,18 @@ export class TestCore {
     await this.#open(port);
   }
 
+  /** Takes connections and requests, and answers none, until restart(). */
+  pause(): { restart: () => Promise<void> } {
+    this.#isPaused = true;
+    this.#server.closeAllConnections();
+    return {
+      restart: async () => {
+        this.#isPaused = false;
+        await this.restart();
+      },
+    };
+  }
+
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     await this.#shut();
@@ -138,7 +151,7 @@ export class TestCore {
     this.#server = tls === undefined ? createServer(listener) : createTlsServer({ cert: tls.certificate, key: tls.key }, listener);
     await new Promise<void>((resolve) => this.#server.listen(port, '127.0.0.1', resolve));
     this.address = `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-    this.policies = await PolicyStore.open(this.view.sub('policy/'));
+    this.policies = await PolicyStore.open(this.view.sub('policy/'), () => this.services.grantsChanged());
     this.tokens = await TokenStore.open(this.view.sub('token/'), this.now);
     await this.#openServices();
     const { id } = await this.tokens.createRoot();
@@ -165,6 +178,7 @@ export class TestCore {
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (this.#isPaused) return;
     try {
       const url = new URL(request.url ?? '', this.address);
       const path = decodeURIComponent(url.pathname).replace(/^\/v1\//, '');
