@@ -32,7 +32,7 @@ export async function runCli(args: readonly string[], programs: Programs, output
   let exitCode: number = EXIT.done;
   const context: CommandContext = { output, programs, exit: (code) => { exitCode = code; } };
   try {
-    await buildProgram(context).parseAsync([...args], { from: 'user' });
+    await buildProgram(context).parseAsync(withTwoDashes(args), { from: 'user' });
     return exitCode;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
@@ -41,10 +41,17 @@ export async function runCli(args: readonly string[], programs: Programs, output
   }
 }
 
+/** Vault's command line writes `-cas=1` and `-format json`; so may users of this one. What follows `--` is left alone. */
+function withTwoDashes(args: readonly string[]): string[] {
+  const end = args.includes('--') ? args.indexOf('--') : args.length;
+  return args.map((arg, index) => (index < end && /^-[a-z][a-z-]*[a-z](?:=|$)/.test(arg) ? `-${arg}` : arg));
+}
+
 function buildProgram(context: CommandContext): Command {
   const program = new Command('purser')
     .description('secrets for Docker and Swarm: references instead of values, live rotation, a record of every use')
     .version(typeof PURSER_VERSION === 'string' ? PURSER_VERSION : 'development', '-V, --version')
+    .enablePositionalOptions() // else --version of a command, such as kv get's, is taken for this one
     .showHelpAfterError(false)
     .exitOverride()
     .configureOutput({

@@ -244,6 +244,18 @@ test('LIST shows immediate children, folders with a slash, and never opens a val
   assert.equal(view.gets, before);
 });
 
+test('the detailed list shows settings beside names, and is bounded', async () => {
+  const { call, put } = setUp();
+  await put('a', { x: 1 });
+  await put('b/c', { x: 1 });
+  await call('update', 'metadata/a', { custom_metadata: { owner: 'shop' } });
+  const { keys, key_info: info } = (await call('list', 'detailed-metadata/'))?.data as { keys: string[]; key_info: Record<string, JsonObject> };
+  assert.deepEqual([keys, Object.keys(info), info['a']?.['custom_metadata'], info['a']?.['current_version'], info['a']?.['versions']], [['a', 'b/'], ['a'], { owner: 'shop' }, 1, undefined]);
+  assert.equal(await call('list', 'detailed-metadata/none/'), undefined);
+  for (let i = 0; i < 501; i++) await put(`many/${i}`, {});
+  await assert.rejects(call('list', 'detailed-metadata/many/'), { code: 'ERR_REQUEST_INVALID' });
+});
+
 test('a path of numbers is not taken for versions of its parent', async () => {
   const { put, get } = setUp();
   await put('a', { which: 'a, version 1' });

@@ -5,12 +5,15 @@ import type { Engine, EngineContext, JsonObject, LogicalRequest, LogicalResponse
 import { PurserError } from '../../lib/errors.ts';
 import { mergePatch } from '../../lib/merge-patch.ts';
 import { checkCas, depthOf, folderOf, requireData, requirePath, versionOf, versionsOf, withConfig, withPatchedSettings, withSettings } from './kv-input.ts';
-import { configJson, metadataJson, secretJson, subkeysJson, versionJson } from './kv-json.ts';
+import { configJson, metadataJson, secretJson, settingsJson, subkeysJson, versionJson } from './kv-json.ts';
 import { addVersion, changeVersions, destroy, emptyMetadata, softDelete, undelete } from './metadata.ts';
 import type { SecretMetadata, VersionMetadata } from './metadata.ts';
 import { SecretStore } from './secret-store.ts';
 import type { SecretVersion } from './secret-store.ts';
 import { upgradeSecrets } from './upgrade.ts';
+
+/** Each name costs a read, and audit hashes all of it. */
+const MAX_DETAILED = 500;
 
 type Handler = (path: string, data: JsonObject) => Promise<LogicalResponse | undefined>;
 type Route = Partial<Record<Operation, Handler>>;
@@ -65,6 +68,7 @@ export class KvEngine implements Engine, SecretSource {
     const name = request.path.slice(0, Math.max(0, slash));
     const path = request.path.slice(slash + 1);
     if (name === 'metadata' && request.operation === 'list') return this.#list(path);
+    if (name === 'detailed-metadata' && request.operation === 'list') return this.#listDetailed(path);
     const route = this.#routes.get(name);
     if (route === undefined) return { status: 404, warnings: [WRONG_VERSION_WARNING] };
     const handler = route[request.operation];
@@ -173,6 +177,16 @@ export class KvEngine implements Engine, SecretSource {
   async #list(folder: string): Promise<LogicalResponse | undefined> {
     const keys = await this.#store.list(folderOf(folder));
     return keys.length === 0 ? undefined : { data: { keys } };
+  }
+
+  /** As #list, with the settings of each secret beside its name (OpenBao's detailed list). */
+  async #listDetailed(path: string): Promise<LogicalResponse | undefined> {
+    const folder = folderOf(path);
+    const keys = await this.#store.list(folder);
+    if (keys.length > MAX_DETAILED) throw new PurserError('ERR_REQUEST_INVALID', `a detailed list has at most ${MAX_DETAILED} names`, { hint: 'list metadata/ and read what is needed' });
+    const found = await Promise.all(keys.filter((key) => !key.endsWith('/')).map(async (key) => [key, await this.#store.metadata(folder + key)] as const));
+    const shown = found.flatMap(([key, metadata]) => (metadata === undefined ? [] : [[key, settingsJson(metadata)] as const]));
+    return keys.length === 0 ? undefined : { data: { keys, key_info: Object.fromEntries(shown) } };
   }
 
   async #config(request: LogicalRequest): Promise<LogicalResponse | undefined> {

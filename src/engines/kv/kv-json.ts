@@ -20,6 +20,12 @@ export function subkeysJson({ metadata, number, version, data }: SecretVersion, 
 }
 
 export function metadataJson(metadata: SecretMetadata): JsonObject {
+  const versions = Object.entries(metadata.versions).map(([number, version]) => [number, timesJson(version)] as const);
+  return { ...settingsJson(metadata), versions: Object.fromEntries(versions) };
+}
+
+/** What there is to say of a secret without its versions. */
+export function settingsJson(metadata: SecretMetadata): JsonObject {
   return {
     cas_required: metadata.casRequired,
     created_time: time(metadata.createdAt),
@@ -29,7 +35,6 @@ export function metadataJson(metadata: SecretMetadata): JsonObject {
     max_versions: metadata.maxVersions,
     oldest_version: metadata.oldest,
     updated_time: time(metadata.updatedAt),
-    versions: Object.fromEntries(Object.entries(metadata.versions).map(([number, version]) => [number, timesJson(version)])),
   };
 }
 
