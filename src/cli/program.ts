@@ -6,12 +6,15 @@ import { Command, CommanderError } from 'commander';
 import { isPurserError } from '../lib/errors.ts';
 import { registerAgent } from './commands/agent.ts';
 import { registerDriver } from './commands/driver.ts';
+import { registerGenerateRoot } from './commands/generate-root.ts';
 import { registerKv } from './commands/kv.ts';
 import { registerLogical } from './commands/logical.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerNode } from './commands/node.ts';
 import { registerOperator } from './commands/operator.ts';
 import { registerPolicy } from './commands/policy.ts';
+import { registerRekey } from './commands/rekey.ts';
+import { registerRotate } from './commands/rotate.ts';
 import { registerRuntime } from './commands/runtime.ts';
 import { registerSecrets } from './commands/secrets.ts';
 import { registerServer } from './commands/server.ts';
@@ -53,6 +56,7 @@ function buildProgram(context: CommandContext): Command {
     .version(typeof PURSER_VERSION === 'string' ? PURSER_VERSION : 'development', '-V, --version')
     .enablePositionalOptions() // else --version of a command, such as kv get's, is taken for this one
     .showHelpAfterError(false)
+    .enablePositionalOptions() // options before a sub-command are its parent's, those behind it its own
     .exitOverride()
     .configureOutput({
       writeOut: (text) => { context.output.line(text.trimEnd()); },
@@ -63,7 +67,8 @@ function buildProgram(context: CommandContext): Command {
       },
     });
   for (const register of [
-    registerServer, registerAgent, registerDriver, registerOperator, registerLogin, registerLogical, registerKv, registerPolicy, registerToken,
+    registerServer, registerAgent, registerDriver, registerOperator, registerRekey, registerRotate, registerGenerateRoot,
+    registerLogin, registerLogical, registerKv, registerPolicy, registerToken,
     registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
   ]) register(program, context);
   return program;

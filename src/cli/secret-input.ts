@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 import { PurserError } from '../lib/errors.ts';
+import type { Output } from './output.ts';
 
 /** Most bytes a value from stdin or a file may have. */
 const MAX_INPUT_BYTES = 16 * 1024 * 1024;
@@ -50,6 +51,17 @@ export async function promptHidden(question: string): Promise<string> {
     reader.close();
     process.stderr.write('\n');
   }
+}
+
+/**
+ * One secret that stands alone, such as an unseal share: from standard input (`-`), a prompt, or, with a warning, the argument itself.
+ * @throws ERR_CLI_USAGE
+ */
+export async function readSecretArgument(what: string, given: string | undefined, output: Output): Promise<string> {
+  if (given === undefined) return (await promptHidden(what)).trim();
+  if (given === '-') return (await readStdin()).trim();
+  output.warn(`the ${what} stood on the command line, where other users and the shell history see it; leave it out and a prompt asks`);
+  return given;
 }
 
 /**

@@ -3,12 +3,15 @@
 // (`core/`) cannot be reached: neither the keyring nor the seal configuration is data.
 
 import { KeyedLock } from '../lib/keyed-lock.ts';
+import { utf8 } from '../lib/bytes.ts';
 import { PurserError } from '../lib/errors.ts';
 import { assertStorageKey, assertStoragePrefix } from '../storage/storage.ts';
 import type { Storage, StorageOperation } from '../storage/storage.ts';
 import { BarrierView } from './barrier-view.ts';
 import { KEYRING_PATH } from './keyring.ts';
 import type { Keyring } from './keyring.ts';
+import { SEAL_CONFIG_PATH, encodeSealConfig } from './seal-config.ts';
+import type { SealConfig } from './seal-config.ts';
 import type { View, ViewOperation } from './view.ts';
 
 const CORE_PREFIX = 'core/';
@@ -17,6 +20,7 @@ export class Barrier {
   readonly #storage: Storage;
   readonly #rotations = new KeyedLock();
   #keyring: Keyring | undefined;
+  #encryptions = 0;
 
   constructor(storage: Storage) {
     this.#storage = storage;
@@ -30,6 +34,7 @@ export class Barrier {
   unseal(keyring: Keyring): void {
     this.seal();
     this.#keyring = keyring;
+    this.#encryptions = 0;
   }
 
   /** Wipes the keys. Calls under way end with ERR_BARRIER_SEALED, except writes that storage already has. */
@@ -55,6 +60,7 @@ export class Barrier {
   async put(key: string, value: Uint8Array): Promise<void> {
     const keyring = this.#openKeyring();
     assertDataKey(key);
+    this.#encryptions += 1;
     await this.#storage.put(key, keyring.encrypt(key, value));
   }
 
@@ -78,6 +84,7 @@ export class Barrier {
     const encrypted = operations.map((operation): StorageOperation => operation.kind === 'put'
       ? { ...operation, value: keyring.encrypt(operation.key, operation.value) }
       : operation);
+    this.#encryptions += operations.length;
     await this.#storage.transaction(encrypted);
   }
 
@@ -92,14 +99,62 @@ export class Barrier {
         throw sealed();
       }
       this.#keyring = next;
+      this.#encryptions = 0;
       return next.activeTerm;
     });
   }
 
-  /** The active term and when it was made (RFC 3339). @throws ERR_BARRIER_SEALED */
-  keyStatus(): { readonly term: number; readonly installTime: string } {
+  /**
+   * Puts the keyring under another root key. Keyring and seal configuration change in one transaction: whatever is cut off, the
+   * store opens with the old shares or with the new ones.
+   * @param rootKey copied
+   * @throws what the storage throws, and then the old shares hold
+   */
+  rekey(rootKey: Uint8Array, config: SealConfig): Promise<void> {
+    return this.#rotations.run(KEYRING_PATH, async () => {
+      const keyring = this.#openKeyring();
+      const next = keyring.withRootKey(rootKey, config);
+      const record = next.toRecord();
+      try {
+        await this.#storage.transaction([
+          { kind: 'put', key: KEYRING_PATH, value: record },
+          { kind: 'put', key: SEAL_CONFIG_PATH, value: utf8(encodeSealConfig(config)) },
+        ]);
+      } catch (error) {
+        // A remote store may have done it and only failed to say so; then the new shares are the ones that count.
+        if (!await this.#isStored(record)) {
+          next.wipeRootKey();
+          throw error;
+        }
+      }
+      if (this.#keyring === keyring) {
+        this.#keyring = next;
+        keyring.wipeRootKey();
+      } else {
+        next.wipe(); // sealed meanwhile; the new shares hold all the same
+      }
+    });
+  }
+
+  async #isStored(record: Uint8Array): Promise<boolean> {
+    const stored = await this.#storage.get(KEYRING_PATH).catch(() => undefined);
+    return stored !== undefined && Buffer.from(stored).equals(record);
+  }
+
+  /** Compares in constant time. @throws ERR_BARRIER_SEALED */
+  isRootKey(candidate: Uint8Array): boolean {
+    return this.#openKeyring().hasRootKey(candidate);
+  }
+
+  /** How the present root key was split. @throws ERR_BARRIER_SEALED */
+  get sealConfig(): SealConfig {
+    return this.#openKeyring().sealConfig;
+  }
+
+  /** The active term, when it was made (RFC 3339), and the records encrypted under it by this process. @throws ERR_BARRIER_SEALED */
+  keyStatus(): { readonly term: number; readonly installTime: string; readonly encryptions: number } {
     const keyring = this.#openKeyring();
-    return { term: keyring.activeTerm, installTime: keyring.activeCreatedTime };
+    return { term: keyring.activeTerm, installTime: keyring.activeCreatedTime, encryptions: this.#encryptions };
   }
 
   #openKeyring(): Keyring {

@@ -3,7 +3,7 @@
 
 import { KEY_BYTES } from '../crypto/aead.ts';
 import { randomBytes } from '../crypto/random.ts';
-import { bytesFromBase64, utf8, wipe } from '../lib/bytes.ts';
+import { bytesFromBase64, constantTimeEqual, utf8, wipe } from '../lib/bytes.ts';
 import { PurserError } from '../lib/errors.ts';
 import { ROOT_TERM, openRecord, sealRecord } from './record.ts';
 import { encodeSealConfig, parseSealConfig } from './seal-config.ts';
@@ -60,6 +60,16 @@ export class Keyring {
     return new Keyring(this.#rootKey, this.sealConfig, [...this.#terms, newTerm()]);
   }
 
+  /** This keyring under another root key, which it copies, and another split of it. Both share the bytes of their data keys. */
+  withRootKey(rootKey: Uint8Array, sealConfig: SealConfig): Keyring {
+    return new Keyring(Uint8Array.from(rootKey), sealConfig, this.#terms);
+  }
+
+  /** Compares in constant time. */
+  hasRootKey(candidate: Uint8Array): boolean {
+    return constantTimeEqual(this.#rootKey, candidate);
+  }
+
   /** The record to store at KEYRING_PATH. */
   toRecord(): Uint8Array {
     const terms = this.#terms.map(({ key, createdTime }, index) => ({
@@ -80,6 +90,11 @@ export class Keyring {
   /** @throws ERR_BARRIER_OPEN */
   decrypt(path: string, record: Uint8Array): Uint8Array {
     return openRecord(path, (term) => this.#terms[term - 1]?.key, record);
+  }
+
+  /** Overwrites the root key alone: this keyring was replaced by one withRootKey(). */
+  wipeRootKey(): void {
+    wipe(this.#rootKey);
   }
 
   /** Overwrites every key. The keyring is unusable afterwards. */

@@ -4,6 +4,8 @@
 import { MAX_SHARES } from '../crypto/shamir.ts';
 import { PurserError } from '../lib/errors.ts';
 
+export const SEAL_CONFIG_PATH = 'core/seal-config';
+
 export interface SealConfig {
   readonly shares: number;
   readonly threshold: number;

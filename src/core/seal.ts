@@ -6,18 +6,17 @@ import { randomUUID } from 'node:crypto';
 
 import { KEY_BYTES } from '../crypto/aead.ts';
 import { randomBytes } from '../crypto/random.ts';
-import { combineShares, splitSecret } from '../crypto/shamir.ts';
-import { constantTimeEqual, utf8, wipe } from '../lib/bytes.ts';
+import { utf8, wipe } from '../lib/bytes.ts';
 import { PurserError, isPurserError } from '../lib/errors.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Barrier } from './barrier.ts';
 import { KEYRING_PATH, Keyring } from './keyring.ts';
-import { assertSealConfig, encodeSealConfig, parseSealConfig } from './seal-config.ts';
+import { SEAL_CONFIG_PATH, assertSealConfig, encodeSealConfig, parseSealConfig } from './seal-config.ts';
 import type { SealConfig } from './seal-config.ts';
-import { readUnsealFile } from './unseal-file.ts';
-
-export const SEAL_CONFIG_PATH = 'core/seal-config';
+import { ShareCollection } from './share-collection.ts';
+import { splitRootKey } from './split.ts';
+import { discardStagedUnsealFile, hasStagedUnsealFile, promoteStagedUnsealFile, readUnsealFile, stagedPath } from './unseal-file.ts';
 
 export interface SealStatus {
   readonly initialized: boolean;
@@ -35,7 +34,7 @@ export class Seal {
   readonly #storage: Storage;
   readonly #barrier: Barrier;
   readonly #lock = new KeyedLock();
-  #given: Uint8Array[] = [];
+  readonly #given = new ShareCollection();
   #nonce = '';
 
   constructor(storage: Storage, barrier: Barrier) {
@@ -60,7 +59,7 @@ export class Seal {
       const rootKey = randomBytes(KEY_BYTES);
       const keyring = Keyring.create(rootKey, config);
       try {
-        const shares = config.shares === 1 ? [Uint8Array.from(rootKey)] : await splitSecret(rootKey, config.shares, config.threshold);
+        const shares = await splitRootKey(rootKey, config);
         await this.#storage.transaction([
           { kind: 'put', key: KEYRING_PATH, value: keyring.toRecord() },
           { kind: 'put', key: SEAL_CONFIG_PATH, value: utf8(encodeSealConfig(config)) },
@@ -85,15 +84,31 @@ export class Seal {
         throw new PurserError('ERR_SEAL_UNINITIALIZED', 'the core is not initialized', { hint: 'run purser init' });
       }
       if (!this.#barrier.isSealed) return this.#describe(config);
-      assertShareLength(share, config);
-      this.#collect(share);
-      if (this.#given.length >= config.threshold) await this.#unseal(config);
+      this.#given.add(share, config);
+      if (this.#nonce === '') this.#nonce = randomUUID();
+      if (this.#given.count >= config.threshold) await this.#unseal(config);
       return this.#describe(config);
     });
   }
 
-  /** Unseals with the shares of an auto-unseal file (FORMAT.md section 6). @throws as provide(), and ERR_SEAL_FILE */
+  /**
+   * Unseals with the shares of an auto-unseal file (FORMAT.md section 6). When a rekey was cut off, the file that it had staged
+   * may be the one that opens the store: then it takes the place of the old one.
+   * @throws as provide(), and ERR_SEAL_FILE
+   */
   async unsealFromFile(path: string): Promise<SealStatus> {
+    try {
+      await this.#unsealWith(path);
+      await discardStagedUnsealFile(path);
+    } catch (error) {
+      if (!isPurserError(error, 'ERR_SEAL_SHARE', 'ERR_SEAL_FILE') || !hasStagedUnsealFile(path)) throw error;
+      await this.#unsealWith(stagedPath(path));
+      await promoteStagedUnsealFile(path);
+    }
+    return this.status();
+  }
+
+  async #unsealWith(path: string): Promise<void> {
     const shares = await readUnsealFile(path);
     try {
       await this.reset();
@@ -101,7 +116,7 @@ export class Seal {
     } finally {
       wipe(...shares);
     }
-    if (!this.#barrier.isSealed) return this.status();
+    if (!this.#barrier.isSealed) return;
     await this.reset();
     throw new PurserError('ERR_SEAL_FILE', 'the auto-unseal file holds fewer shares than the threshold', {
       hint: 'write the missing shares into it, or unseal by hand with purser unseal',
@@ -122,15 +137,9 @@ export class Seal {
     });
   }
 
-  #collect(share: Uint8Array): void {
-    if (this.#given.some((known) => constantTimeEqual(known, share))) return;
-    if (this.#given.length === 0) this.#nonce = randomUUID();
-    this.#given.push(Uint8Array.from(share));
-  }
-
   async #unseal(config: SealConfig): Promise<void> {
     try {
-      const rootKey = config.threshold === 1 ? Uint8Array.from(this.#given[0]!) : await combineShares(this.#given);
+      const rootKey = await this.#given.combine(config);
       if (rootKey === undefined) throw wrongShares();
       try {
         this.#barrier.unseal(await this.#openKeyring(rootKey, config));
@@ -179,28 +188,19 @@ export class Seal {
       sealed: this.#barrier.isSealed,
       shares: config?.shares ?? 0,
       threshold: config?.threshold ?? 0,
-      progress: this.#given.length,
+      progress: this.#given.count,
       nonce: this.#nonce,
     };
   }
 
   #forget(): void {
-    wipe(...this.#given);
-    this.#given = [];
+    this.#given.forget();
     this.#nonce = '';
   }
 
   #exclusively<T>(action: () => Promise<T>): Promise<T> {
     return this.#lock.run('seal', action);
   }
-}
-
-function assertShareLength(share: Uint8Array, config: SealConfig): void {
-  const expected = config.threshold === 1 ? KEY_BYTES : KEY_BYTES + 1;
-  if (share.length === expected) return;
-  throw new PurserError('ERR_SEAL_SHARE', `an unseal share has ${expected} bytes, not ${share.length}`, {
-    hint: 'give one whole share as purser init printed it',
-  });
 }
 
 function openKeyring(record: Uint8Array, rootKey: Uint8Array): Keyring {

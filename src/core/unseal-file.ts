@@ -1,13 +1,14 @@
 // The auto-unseal file (FORMAT.md section 6): shares for a host that must start unattended. Refused unless only root or the
 // user of the process can have written and read it. The shares never become strings.
 
-import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
+import { open, rename, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 import { KEY_BYTES } from '../crypto/aead.ts';
 import { MAX_SHARES } from '../crypto/shamir.ts';
-import { writeFileAtomic } from '../lib/atomic-file.ts';
+import { syncDirectory, writeFileAtomic } from '../lib/atomic-file.ts';
 import { bytesFromHex, hexFromBytes, utf8, wipe } from '../lib/bytes.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
 
@@ -24,6 +25,38 @@ export async function writeUnsealFile(path: string, shares: readonly Uint8Array[
   } finally {
     wipe(content, ...lines);
   }
+}
+
+// A rekey changes the file and the store, and can be cut off between the two. So the new file lies beside the old one before the store
+// changes, and takes its place afterwards; whichever of the two opens the store is found at the next start.
+
+/** Where the file of a rekey lies until the store has changed. */
+export function stagedPath(path: string): string {
+  return `${path}.next`;
+}
+
+/** Writes the file of a rekey beside the present one. @throws ERR_STATE_WRITE */
+export function stageUnsealFile(path: string, shares: readonly Uint8Array[]): Promise<void> {
+  return writeUnsealFile(stagedPath(path), shares);
+}
+
+export function hasStagedUnsealFile(path: string): boolean {
+  return existsSync(stagedPath(path));
+}
+
+/** Puts the staged file into the place of the present one, durably. @throws ERR_STATE_WRITE */
+export async function promoteStagedUnsealFile(path: string): Promise<void> {
+  try {
+    await rename(stagedPath(path), path);
+    await syncDirectory(dirname(path));
+  } catch (cause) {
+    throw new PurserError('ERR_STATE_WRITE', `cannot replace ${path}: ${messageOf(cause)}`, { cause, hint: `mv ${stagedPath(path)} ${path}` });
+  }
+}
+
+/** Removes a staged file that opens nothing. */
+export async function discardStagedUnsealFile(path: string): Promise<void> {
+  await rm(stagedPath(path), { force: true });
 }
 
 /** @returns the shares, for the caller to wipe. @throws ERR_SEAL_FILE */

@@ -16,6 +16,7 @@ export const ERROR_CODES = {
   ERR_SEAL_UNINITIALIZED: 'the core is not initialized',
   ERR_SEAL_FILE: 'the auto-unseal file is missing, too readable or malformed',
   ERR_SEAL_SHARE: 'an unseal share is malformed or the shares do not fit together',
+  ERR_SEAL_ATTEMPT: 'there is no such rekey or root generation under way, or another one is',
 
   ERR_REFERENCE_SYNTAX: 'a secret reference is malformed',
   ERR_TEMPLATE_SYNTAX: 'a template of a secret file is malformed or uses more than is allowed',

@@ -31,6 +31,7 @@ const fileSchema = z.strictObject({
   audit: z.array(z.strictObject({ name: auditName, file: fileName })).max(8),
   log_level: z.enum(LOG_LEVELS),
   max_body_bytes: z.number().int().min(MEBIBYTE).max(256 * MEBIBYTE),
+  allow_generate_root: z.boolean(),
 }).partial();
 type FileConfig = z.infer<typeof fileSchema>;
 
@@ -47,6 +48,7 @@ const optionsSchema = z.strictObject({
   initIfNeeded: z.boolean(),
   auditFile: path,
   replaceDamagedAudit: z.boolean(),
+  allowGenerateRoot: z.boolean(),
   logLevel: z.enum(LOG_LEVELS),
   dev: z.boolean(),
   devRootToken: z.string().regex(/^[\x21-\x7e]{4,256}$/, 'must be 4 to 256 printable characters without spaces'),
@@ -81,6 +83,8 @@ export interface ServerConfig {
   readonly audit: AuditConfig | undefined;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly maxBodyBytes: number;
+  /** A root token can be made with unseal shares alone, from this host: for when every token is lost. */
+  readonly allowGenerateRoot: boolean;
   readonly dev: { readonly rootToken: string | undefined } | undefined;
 }
 
@@ -111,7 +115,7 @@ function flagsAsConfig(flags: Omit<ServerOptions, 'config'>, file: FileConfig): 
     data_directory: flags.dataDir, listen: flags.listen, public_address: flags.publicAddress, http: flags.http,
     tls: flags.tlsCert !== undefined && flags.tlsKey !== undefined ? { certificate: flags.tlsCert, key: flags.tlsKey } : undefined,
     tls_names: flags.tlsName === undefined ? undefined : [...flags.tlsName, ...(file.tls_names ?? [])],
-    auto_unseal_key_file: flags.autoUnsealKeyFile, init_if_needed: flags.initIfNeeded, log_level: flags.logLevel,
+    auto_unseal_key_file: flags.autoUnsealKeyFile, init_if_needed: flags.initIfNeeded, log_level: flags.logLevel, allow_generate_root: flags.allowGenerateRoot,
     ...(flags.auditFile === undefined ? {} : auditFromFile(flags.auditFile)),
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -139,6 +143,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     audit: auditOf(file, dataDirectory, flags.replaceDamagedAudit ?? false),
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
+    allowGenerateRoot: file.allow_generate_root ?? false,
     dev: isDev ? { rootToken: flags.devRootToken } : undefined,
   });
 }

@@ -40,6 +40,7 @@ function signalled(): Promise<string> {
 function reportReady(server: RunningServer, config: ServerConfig, log: Logger): void {
   log.info({ address: server.address, ...(server.caPath === undefined ? {} : { ca: server.caPath }) }, 'listening');
   if (config.audit === undefined || config.audit.devices.length === 0) log.warn('no audit device is configured: requests are not recorded');
+  if (config.allowGenerateRoot) log.warn('recovery: a root token can be made with unseal shares alone, from this host; start without --allow-generate-root afterwards');
   if (config.dev === undefined) return;
   process.stderr.write([
     '', '  purser server --dev: everything is in memory and gone when it stops. Never use it for real secrets.', '',

@@ -17,6 +17,7 @@ import { AuditDevices } from './audit-devices.ts';
 import type { ServerConfig } from './config.ts';
 import type { Lifecycle } from './core-state.ts';
 import { createAuthMethod } from './auth-methods.ts';
+import { openKeyOperations } from './key-operations.ts';
 import { Logins } from './logins.ts';
 import { DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
@@ -26,7 +27,6 @@ import { secretPaths } from './secret-paths.ts';
 import { auditRoutes } from './sys/audit.ts';
 import { authRoutes } from './sys/auth.ts';
 import { capabilityRoutes } from './sys/capabilities.ts';
-import { keyRoutes } from './sys/keys.ts';
 import { mountRoutes } from './sys/mounts.ts';
 import { policyRoutes } from './sys/policies.ts';
 import { SysEngine } from './sys/sys-engine.ts';
@@ -79,10 +79,12 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     });
     const logins = new Logins({ tokens, policies, mounts, now });
     const nodes: NodeServices = await createNodeServices(await nodeOptions(barrier, options, { tokens, policies, mounts }));
-    const core = new UnsealedCore({ tokens, policies, audit, mounts, logins, nodes, log });
+    const keys = await openKeyOperations({
+      barrier, config, log, now, createRootToken: async () => (await tokens.createRoot()).id, startSeal: () => core.startSeal(options.seal),
+    });
+    const core: UnsealedCore = new UnsealedCore({ tokens, policies, audit, mounts, logins, nodes, log, closers: keys.closers });
     const sys = new SysEngine([
-      ...mountRoutes(mounts, policies), ...authRoutes(mounts), ...policyRoutes(policies), ...capabilityRoutes(policies, tokens), ...auditRoutes(devices),
-      ...keyRoutes(barrier, () => core.startSeal(options.seal)),
+      ...mountRoutes(mounts, policies), ...authRoutes(mounts), ...policyRoutes(policies), ...capabilityRoutes(policies, tokens), ...auditRoutes(devices), ...keys.routes,
       { path: 'usage', operations: { read: async ({ data }) => ({ data: await nodes.queryUsage(data) }) } },
     ]);
     for (const mount of builtInMounts(sys, { tokens, policies, logins }, nodes, now)) mounts.addBuiltIn(mount);

@@ -24,6 +24,8 @@ interface Parts {
   readonly logins: Logins;
   readonly nodes: NodeServices;
   readonly log: Logger;
+  /** Run once at close, while the barrier is still open. */
+  readonly closers: readonly (() => Promise<void>)[];
 }
 
 export class UnsealedCore implements Closable {
@@ -34,6 +36,7 @@ export class UnsealedCore implements Closable {
   readonly logins: Logins;
   readonly #nodes: NodeServices;
   readonly #log: Logger;
+  readonly #closers: Parts['closers'];
   readonly #tidyTimer: NodeJS.Timeout;
   #active = 0;
   #onIdle: (() => void) | undefined;
@@ -48,6 +51,7 @@ export class UnsealedCore implements Closable {
     this.logins = parts.logins;
     this.#nodes = parts.nodes;
     this.#log = parts.log;
+    this.#closers = parts.closers;
     this.#tidyTimer = setInterval(() => void this.#tidy(), TIDY_MILLISECONDS).unref();
   }
 
@@ -86,6 +90,7 @@ export class UnsealedCore implements Closable {
       await new Promise<void>((resolve) => { this.#onIdle = resolve; deadline = setTimeout(resolve, CLOSE_MILLISECONDS); });
       clearTimeout(deadline);
     }
+    for (const close of this.#closers) await close().catch((error: unknown) => { this.#log.warn({ reason: messageOf(error) }, 'a part of the core did not close cleanly'); });
     await this.audit.close().catch((error: unknown) => { this.#log.error({ reason: messageOf(error) }, 'an audit device did not close cleanly'); });
   }
 

@@ -58,7 +58,7 @@ describe('a stored core, from the vectors', () => {
   it('opens, and reads records of every term', async () => {
     const { barrier, seal } = openCore(await storeOf(vectors.store));
     assert.equal((await seal.provide(bytes(vectors.share))).sealed, false);
-    assert.deepEqual(barrier.keyStatus(), { term: 2, installTime: '2026-01-31T09:00:00.000Z' });
+    assert.deepEqual(barrier.keyStatus(), { term: 2, installTime: '2026-01-31T09:00:00.000Z', encryptions: 0 });
     for (const path of ['logical/6a3f/db/prod', 'logical/6a3f/db/test']) assert.equal(hex((await barrier.get(path))!), vectors.plaintext);
   });
 

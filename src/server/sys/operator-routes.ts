@@ -4,13 +4,13 @@
 
 import type { JsonObject } from '../../core/logical.ts';
 import type { SealStatus } from '../../core/seal.ts';
-import { bytesFromBase64, bytesFromHex, hexFromBytes, utf8, wipe } from '../../lib/bytes.ts';
 import { PurserError } from '../../lib/errors.ts';
-import { booleanField, integerField, stringField } from '../../lib/fields.ts';
+import { booleanField, integerField } from '../../lib/fields.ts';
 import type { Closable, CoreState } from '../core-state.ts';
 import { bareReply, type Reply } from '../http/reply.ts';
 import type { Verb } from '../http/request-path.ts';
 import { VERSION } from '../../lib/version.ts';
+import { handedOut, refuseFields, SHARE_HINTS, withShare } from './share-field.ts';
 
 export interface OperatorRequest {
   readonly verb: Verb;
@@ -54,44 +54,20 @@ async function readInit({ state }: OperatorContext): Promise<Reply> {
 
 async function initialize({ state }: OperatorContext, request: OperatorRequest): Promise<Reply> {
   const body = await request.body();
-  for (const field of ['pgp_keys', 'root_token_pgp_key', 'recovery_shares', 'recovery_threshold', 'stored_shares']) {
-    const value = body[field];
-    if (value !== undefined && value !== '' && value !== 0 && !(Array.isArray(value) && value.length === 0)) {
-      throw new PurserError('ERR_REQUEST_INVALID', `the field ${field} is not supported`);
-    }
-  }
+  refuseFields(body, SHARE_HINTS);
   const config = { shares: integerField(body, 'secret_shares') ?? 0, threshold: integerField(body, 'secret_threshold') ?? 0 };
   const { shares, rootToken } = await state.initialize(config);
-  const reply = bareReply(200, {
-    keys: shares.map((share) => Buffer.from(hexFromBytes(share)).toString('latin1')),
-    keys_base64: shares.map((share) => Buffer.from(share).toString('base64')),
-    root_token: rootToken,
-  });
-  wipe(...shares);
-  return reply;
+  return bareReply(200, { ...handedOut(shares), root_token: rootToken });
 }
 
 async function unseal(context: OperatorContext, request: OperatorRequest): Promise<Reply> {
   const body = await request.body();
-  if (booleanField(body, 'migrate') === true) throw new PurserError('ERR_REQUEST_INVALID', 'seal migration is not supported');
-  if (booleanField(body, 'reset') === true) {
-    await context.state.reset();
-    return bareReply(200, statusBody(await context.state.status(), context));
+  if (booleanField(body, 'migrate') === true) {
+    throw new PurserError('ERR_REQUEST_INVALID', 'seal migration is not supported', { hint: 'leave migrate out; to change the shares of an unsealed core use purser rekey' });
   }
-  const share = decodeShare(stringField(body, 'key') ?? '');
-  try {
-    return bareReply(200, statusBody(await context.state.provide(share), context));
-  } finally {
-    wipe(share);
-  }
-}
-
-/** Hexadecimal or base64, as sys/init gave it. */
-function decodeShare(text: string): Uint8Array {
-  if (text === '') throw new PurserError('ERR_REQUEST_INVALID', "'key' must be specified in request body as JSON, or 'reset' set to true");
-  const share = bytesFromHex(utf8(text)) ?? bytesFromBase64(text);
-  if (share === undefined) throw new PurserError('ERR_SEAL_SHARE', "'key' must be a valid hex or base64 string", { hint: 'give one whole share as purser init printed it' });
-  return share;
+  if (booleanField(body, 'reset') === true) await context.state.reset();
+  else await withShare(body, "'key' must be specified in request body as JSON, or 'reset' set to true", (share) => context.state.provide(share));
+  return bareReply(200, statusBody(await context.state.status(), context));
 }
 
 function statusBody(status: SealStatus, { storageType }: OperatorContext): JsonObject {

@@ -15,11 +15,14 @@ export interface SysRoute {
   readonly needsSudo?: boolean;
   /** Needs a valid token and no policy; the handler decides by the caller. */
   readonly isTokenOnly?: boolean;
+  /** Needs no token; the handler decides what a stranger may do. */
+  readonly isOpen?: boolean;
 }
 
 export class SysEngine implements Engine {
   readonly sudoPaths: readonly string[];
   readonly tokenOnlyPaths: readonly string[];
+  readonly unauthenticatedPaths: readonly string[];
   readonly #exact = new Map<string, SysRoute>();
   readonly #prefixes: readonly (readonly [string, SysRoute])[];
 
@@ -28,8 +31,10 @@ export class SysEngine implements Engine {
     this.#prefixes = routes.filter((route) => route.path.endsWith('/*'))
       .map((route) => [route.path.slice(0, -1), route] as const)
       .sort(([a], [b]) => b.length - a.length);
-    this.sudoPaths = routes.filter((route) => route.needsSudo === true).map((route) => route.path);
-    this.tokenOnlyPaths = routes.filter((route) => route.isTokenOnly === true).map((route) => route.path);
+    const pathsWith = (has: (route: SysRoute) => boolean | undefined): string[] => routes.filter((route) => has(route) === true).map((route) => route.path);
+    this.sudoPaths = pathsWith((route) => route.needsSudo);
+    this.tokenOnlyPaths = pathsWith((route) => route.isTokenOnly);
+    this.unauthenticatedPaths = pathsWith((route) => route.isOpen);
   }
 
   async handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {
