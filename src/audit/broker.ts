@@ -8,8 +8,12 @@ import type { AuditEntry, EntryType } from './entry.ts';
 /** Told about each device that refused an entry, so that a device among several does not die silently. */
 export type DeviceFailureListener = (device: string, error: unknown) => void;
 
+/** Entries that a device took and refused since it was enabled; for metrics. */
+export interface DeviceCounts { readonly taken: number; readonly refused: number }
+
 export class AuditBroker {
   readonly #devices = new Map<string, AuditDevice>();
+  readonly #counts = new Map<string, { taken: number; refused: number }>();
   readonly #onFailure: DeviceFailureListener;
   #isClosed = false;
 
@@ -21,18 +25,25 @@ export class AuditBroker {
   enable(name: string, device: AuditDevice): void {
     if (this.#devices.has(name)) throw new PurserError('ERR_REQUEST_INVALID', 'the name of the audit device is in use');
     this.#devices.set(name, device);
+    this.#counts.set(name, { taken: 0, refused: 0 });
   }
 
   /** Stops and closes a device. @returns false when there is none of that name */
   async disable(name: string): Promise<boolean> {
     const device = this.#devices.get(name);
     this.#devices.delete(name);
+    this.#counts.delete(name);
     await device?.close();
     return device !== undefined;
   }
 
   list(): ReadonlyMap<string, AuditDevice> {
     return this.#devices;
+  }
+
+  /** By device. */
+  counts(): ReadonlyMap<string, DeviceCounts> {
+    return this.#counts;
   }
 
   /** Before the request runs. @throws ERR_AUDIT_REFUSED: do not run it */
@@ -73,9 +84,12 @@ export class AuditBroker {
   }
 
   async #attempt(name: string, device: AuditDevice, type: EntryType, entry: AuditEntry): Promise<void> {
+    const counts = this.#counts.get(name) ?? { taken: 0, refused: 0 };
     try {
       await device.log(type, entry);
+      counts.taken++;
     } catch (error) {
+      counts.refused++;
       this.#onFailure(name, error);
       throw error;
     }

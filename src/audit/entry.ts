@@ -3,6 +3,7 @@
 // rendered once: pass the same `auth` and `request` objects to both.
 
 import type { JsonObject, JsonValue } from '../core/logical.ts';
+import { isJsonObject } from '../lib/json.ts';
 
 export interface AuditAuth {
   readonly clientToken?: string;
@@ -65,19 +66,31 @@ export interface Hashes {
   readonly hashCached: (value: string) => string;
 }
 
+export interface RenderOptions {
+  /** False: accessors are logged in clear, so that an operator can revoke by them. Default true. */
+  readonly hashAccessors?: boolean;
+  /** Lists are logged as their length, whatever it is. */
+  readonly elideLists?: boolean;
+}
+
 /** Longer lists of keys are logged as their number: hashing them would hold up everybody else. */
 const MAX_LISTED_KEYS = 1_000;
 /** The member of requests and responses of kv version 2 that holds the secret itself. */
 const SECRET_CONTENT = 'data';
 const SECRET_AUTH_FIELDS = ['client_token', 'accessor'];
 const SECRET_WRAP_FIELDS = ['token', 'accessor', 'wrapped_accessor'];
+const ACCESSOR_FIELDS = ['accessor', 'wrapped_accessor'];
 
 export class EntryRenderer {
   readonly #hashes: Hashes;
   readonly #rendered = new WeakMap<object, string>();
+  readonly #hashesAccessors: boolean;
+  readonly #longestList: number;
 
-  constructor(hashes: Hashes) {
+  constructor(hashes: Hashes, { hashAccessors = true, elideLists = false }: RenderOptions = {}) {
     this.#hashes = hashes;
+    this.#hashesAccessors = hashAccessors;
+    this.#longestList = elideLists ? 0 : MAX_LISTED_KEYS;
   }
 
   /** @returns a JSON object as text; the device adds the chain as its last member */
@@ -102,7 +115,7 @@ export class EntryRenderer {
   #auth(auth: AuditAuth): object {
     return {
       client_token: this.#secret(auth.clientToken),
-      accessor: this.#secret(auth.accessor),
+      accessor: this.#accessor(auth.accessor),
       display_name: auth.displayName,
       policies: auth.policies,
       token_policies: auth.policies,
@@ -123,7 +136,7 @@ export class EntryRenderer {
       mount_type: request.mountType,
       mount_accessor: request.mountAccessor,
       client_token: this.#secret(request.clientToken),
-      client_token_accessor: this.#secret(request.clientTokenAccessor),
+      client_token_accessor: this.#accessor(request.clientTokenAccessor),
       path: request.path,
       data: request.data && this.#hashed(request.data, request.isSecretThroughout),
       remote_address: request.remoteAddress,
@@ -139,7 +152,7 @@ export class EntryRenderer {
       secret: response.leaseId === undefined || response.leaseId === '' ? undefined : { lease_id: response.leaseId },
       mount_point: request.mountPoint,
       mount_type: request.mountType,
-      data: response.data && this.#hashed(request.operation === 'list' ? withoutLongLists(response.data) : response.data, request.isSecretThroughout),
+      data: response.data && this.#hashed(request.operation === 'list' ? withoutLongLists(response.data, this.#longestList) : response.data, request.isSecretThroughout),
       warnings: response.warnings,
       wrap_info: response.wrapInfo && this.#withHashed(response.wrapInfo, SECRET_WRAP_FIELDS),
     };
@@ -149,8 +162,13 @@ export class EntryRenderer {
     return value === undefined || value === '' ? undefined : this.#hashes.hashCached(value);
   }
 
+  #accessor(value: string | undefined): string | undefined {
+    return this.#hashesAccessors ? this.#secret(value) : value;
+  }
+
   #withHashed(object: JsonObject, names: readonly string[]): JsonObject {
-    return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, names.includes(name) ? this.#hashed(value) : value]));
+    const isHashed = (name: string): boolean => names.includes(name) && (this.#hashesAccessors || !ACCESSOR_FIELDS.includes(name));
+    return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, isHashed(name) ? this.#hashed(value) : value]));
   }
 
   /**
@@ -176,7 +194,9 @@ export class EntryRenderer {
   }
 }
 
-function withoutLongLists(data: JsonObject): JsonObject {
-  return Object.fromEntries(Object.entries(data).map(([name, value]): [string, JsonValue] =>
-    [name, Array.isArray(value) && value.length > MAX_LISTED_KEYS ? value.length : value]));
+function withoutLongLists(data: JsonObject, longest: number): JsonObject {
+  return Object.fromEntries(Object.entries(data).map(([name, value]): [string, JsonValue] => {
+    const size = Array.isArray(value) ? value.length : name === 'key_info' && isJsonObject(value) ? Object.keys(value).length : 0;
+    return [name, size > longest ? size : value];
+  }));
 }

@@ -15,7 +15,7 @@ import { nextHead, sealLine } from './chain.ts';
 import type { Head } from './chain.ts';
 import type { AuditDevice } from './device.ts';
 import { EntryRenderer } from './entry.ts';
-import type { AuditEntry, EntryType } from './entry.ts';
+import type { AuditEntry, EntryType, RenderOptions } from './entry.ts';
 import { damaged, recover } from './recovery.ts';
 import { verifyFile } from './verify.ts';
 import type { VerifyReport } from './verify.ts';
@@ -36,6 +36,7 @@ export interface FileAuditOptions {
   readonly now: () => number;
   /** The operator accepts a missing, cut or changed file: it is renamed to `….damaged-<time>` and the chain goes on in a new one. */
   readonly replaceDamaged?: boolean;
+  readonly render?: RenderOptions;
   /** Told when the anchor could not be stored or the file was found changed; entries may go on. */
   readonly onFailure?: (error: unknown) => void;
 }
@@ -67,7 +68,7 @@ export class FileAuditDevice implements AuditDevice {
   private constructor(options: FileAuditOptions, record: AnchorRecord, file: AppendFile, head: Head) {
     this.#options = options;
     this.#record = record;
-    this.#renderer = new EntryRenderer({ hash: (value) => this.hmacString(value), hashCached: (value) => this.#hashOnce(value) });
+    this.#renderer = new EntryRenderer({ hash: (value) => this.hmacString(value), hashCached: (value) => this.#hashOnce(value) }, options.render);
     this.#file = file;
     this.#head = head;
   }

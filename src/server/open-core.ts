@@ -14,6 +14,7 @@ import { KvEngine } from '../engines/kv/kv-engine.ts';
 import { PlainKvEngine } from '../engines/kv/plain-kv-engine.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
 import { AuditDevices } from './audit-devices.ts';
+import { failureReporter } from './audit-failures.ts';
 import type { ServerConfig } from './config.ts';
 import type { Lifecycle } from './core-state.ts';
 import { createAuthMethod } from './auth-methods.ts';
@@ -64,7 +65,7 @@ export function coreLifecycle(options: CoreOptions): Lifecycle<UnsealedCore> {
 
 async function openCore(barrier: Barrier, options: CoreOptions): Promise<UnsealedCore> {
   const { config, log, now } = options;
-  const audit = new AuditBroker((device, error) => { log.error({ device, reason: messageOf(error) }, 'an audit device refused an entry'); });
+  const audit = new AuditBroker(failureReporter(log, now));
   try {
     const devices = await AuditDevices.open({ broker: audit, view: barrier.view('audit/'), config: config.audit, now, log });
     const tokens = await TokenStore.open(barrier.view('token/'), now);

@@ -75,7 +75,17 @@ describe('audit', () => {
     ['raw values', { type: 'file', options: { file_path: 'x.log', log_raw: 'true' } }],
     ['a prefix', { type: 'file', options: { file_path: 'x.log', prefix: '#!/bin/sh' } }],
     ['an executable mode', { type: 'file', options: { file_path: 'x.log', mode: '0777' } }],
-    ['a socket', { type: 'socket', options: { address: '127.0.0.1:1' } }],
+    ['a socket where nobody listens', { type: 'socket', options: { address: '127.0.0.1:1' } }],
+    ['a socket without an address', { type: 'socket' }],
+    ['a socket at a path that is none', { type: 'socket', options: { address: 'x.sock', socket_type: 'unix' } }],
+    ['datagrams', { type: 'socket', options: { address: '127.0.0.1:514', socket_type: 'udp' } }],
+    ['a prefix with a line break', { type: 'socket', options: { address: '127.0.0.1:1', prefix: 'a\n' } }],
+    ['an endless timeout', { type: 'socket', options: { address: '127.0.0.1:1', write_timeout: '1h' } }],
+    ['a syslog that is not there', { type: 'syslog' }],
+    ['an unknown facility', { type: 'syslog', options: { facility: 'kern' } }],
+    ['a tag that is an option', { type: 'syslog', options: { tag: '-n evil' } }],
+    ['an unknown option', { type: 'file', options: { file_path: 'x.log', fallback: 'true' } }],
+    ['an unknown type', { type: 'plugin' }],
     ['no path', { type: 'file' }],
   ];
   for (const [name, body] of escapes) {
@@ -85,6 +95,22 @@ describe('audit', () => {
       assert.deepEqual(readdirSync(join(server.directory, 'audit')).sort(), before);
     });
   }
+
+  test('no device can take the name of a path of the API', async () => {
+    for (const name of ['log', 'tail', 'verify', 'key', 'a/b', '..']) assert.equal((await server.call('PUT', `sys/audit/${name}`, { body: { type: 'file', options: { file_path: 'x.log' } } })).status, 400, name);
+  });
+
+  test('a device with options writes accessors and lists as they say', async () => {
+    await server.call('PUT', 'sys/audit/open', { body: { type: 'file', options: { file_path: 'open.log', hmac_accessor: 'false', elide_list_responses: 'true' } } });
+    const { body: { auth } } = await server.call('POST', 'auth/token/create', { body: {} });
+    await server.call('LIST', 'secret/metadata');
+    const text = readFileSync(join(server.directory, 'audit', 'open.log'), 'utf8');
+    assert.ok(text.includes((auth as { accessor: string }).accessor) && !text.includes((auth as { client_token: string }).client_token));
+    assert.match(text, /"keys":\d/);
+    assert.ok(!readFileSync(join(server.directory, 'audit', 'audit.log'), 'utf8').includes((auth as { accessor: string }).accessor));
+    assert.deepEqual((await server.call('GET', 'sys/audit')).body.data['open/'].options, { file_path: join(server.directory, 'audit', 'open.log'), hmac_accessor: 'false', elide_list_responses: 'true' });
+    await server.call('DELETE', 'sys/audit/open');
+  });
 
   test('sys/audit does not disable a device of the configuration', async () => {
     assert.equal((await server.call('DELETE', 'sys/audit/file')).status, 400);

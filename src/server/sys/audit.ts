@@ -21,20 +21,14 @@ export function auditRoutes(devices: AuditDevices): SysRoute[] {
 }
 
 function list(devices: AuditDevices): LogicalResponse {
-  const data = Object.fromEntries(devices.list().map(({ name, path, description }) => [
-    `${name}/`, { path: `${name}/`, type: 'file', description, local: false, options: { file_path: path } }]));
+  const data = Object.fromEntries(devices.list().map((device) => [
+    `${device.name}/`, { path: `${device.name}/`, type: device.options.type, description: device.description, local: false, options: devices.shown(device) }]));
   return { data, copyDataToTop: true };
 }
 
-/** Options of Vault that would weaken the file (log_raw, prefix, mode) are refused, not ignored. */
 async function enable(devices: AuditDevices, name: string, data: JsonObject): Promise<undefined> {
-  if (stringField(data, 'type') !== 'file') throw new PurserError('ERR_REQUEST_INVALID', 'only audit devices of the type file are offered');
   if (booleanField(data, 'local') === true) throw new PurserError('ERR_REQUEST_INVALID', 'the field local is not supported');
-  const { file_path: path, ...others } = stringMapField(data, 'options') ?? {};
-  if (path === undefined || path === '') throw new PurserError('ERR_REQUEST_INVALID', 'file_path is required');
-  const [unknown] = Object.keys(others);
-  if (unknown !== undefined) throw new PurserError('ERR_REQUEST_INVALID', 'of the options only file_path is supported');
-  await devices.enable(name, path, stringField(data, 'description') ?? '');
+  await devices.enable({ name, type: stringField(data, 'type') ?? '', description: stringField(data, 'description') ?? '', options: stringMapField(data, 'options') ?? {} });
 }
 
 function hash(devices: AuditDevices, name: string, data: JsonObject): LogicalResponse {
