@@ -1,9 +1,9 @@
-// Builds dist/purser (one bundled CommonJS file with a shebang) and dist/purser-runtime (the static C shim).
+// Builds dist/purser (one bundled CommonJS file with a shebang), dist/ui (the web page) and dist/purser-runtime (the static C shim).
 // lmdb stays outside the bundle: it carries a native addon, and only `purser server` loads it.
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
 const root = join(fileURLToPath(import.meta.url), '..', '..');
@@ -50,5 +50,29 @@ chmodSync(join(dist, '.purser.new'), 0o755);
 renameSync(join(dist, '.purser.new'), join(dist, 'purser'));
 // The repository is an ES module package; the bundle is CommonJS.
 writeFileSync(join(dist, 'package.json'), '{"type":"commonjs"}\n');
+
+// The page: one script and one style sheet whose names change with their content, so that browsers may keep them for ever.
+const ui = join(dist, 'ui');
+rmSync(ui, { recursive: true, force: true });
+const { metafile } = await build({
+  absWorkingDir: root,
+  entryPoints: ['src/web/main.tsx', 'src/web/style.css'],
+  entryNames: '[name]-[hash]',
+  outdir: 'dist/ui',
+  bundle: true,
+  platform: 'browser',
+  target: ['es2022'],
+  format: 'esm',
+  jsx: 'automatic',
+  jsxImportSource: 'preact',
+  tsconfig: 'src/web/tsconfig.json',
+  minify: true,
+  legalComments: 'none',
+  metafile: true,
+  logLevel: 'warning',
+});
+const built = Object.keys(metafile.outputs).map((path) => basename(path));
+const page = readFileSync(join(root, 'src/web/index.html'), 'utf8').replace('main.js', built.find((name) => name.endsWith('.js'))).replace('style.css', built.find((name) => name.endsWith('.css')));
+writeFileSync(join(ui, 'index.html'), page);
 
 execFileSync('make', ['-s', '-C', join(root, 'src', 'shim'), `OUT=${join(dist, 'purser-runtime')}`, `VERSION=${version}`], { stdio: 'inherit' });

@@ -31,7 +31,8 @@ for file in purser purser-runtime package.json; do
   chmod "$([ $file = package.json ] && echo 644 || echo 755)" "$library/.$file.new"
   mv "$library/.$file.new" "$library/$file"
 done
-rm -rf "$library/node_modules"
+rm -rf "$library/ui" "$library/node_modules"
+cp -r dist/ui "$library/ui"
 # lmdb and what it needs at run time, as npm resolved them here.
 node -e '
   const { cpSync, existsSync, readFileSync } = require("node:fs");

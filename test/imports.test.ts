@@ -49,6 +49,7 @@ const PACKAGES: Readonly<Record<string, { readonly where: readonly string[]; rea
   'shamir-secret-sharing': { where: ['crypto/'], because: 'primitives stay behind the crypto boundary' },
   '@peculiar/x509': { where: ['server/tls/', 'engines/pki/'], because: 'certificates are made where they are served or issued' },
   'reflect-metadata': { where: ['server/tls/', 'engines/pki/'], because: 'only @peculiar/x509 needs it' },
+  'preact': { where: ['web/'], because: 'only the page has something to render' },
   'pino': { where: ['lib/log.ts', 'server/', 'agent/', 'driver/', 'audit/'], because: 'commands print, services log' },
   'zod': { where: ['lib/json-record.ts', 'wire/', 'server/', 'auth/', 'engines/', 'ledger/', 'audit/', 'leases/', 'client/', 'agent/', 'driver/', 'cli/'], because: 'input is validated at the edges; crypto, storage, core and policy get it validated or parse it themselves' },
 };
@@ -76,7 +77,7 @@ function edgeViolations(file: SourceFile): string[] {
     if (target === undefined) return refuse('nobody can tell what it loads');
     if (!isFile) return packageViolations(file.path, target).flatMap(refuse);
     if (target.startsWith('..')) return refuse('sources do not reach out of src/');
-    if (!target.endsWith('.ts')) return refuse('imports end in .ts');
+    if (!/\.tsx?$/.test(target)) return refuse('imports end in .ts');
     if (file.path === 'main.ts') return kind === 'static' ? refuse('main.ts loads one program, and only when it is asked for') : [];
     if (layer === undefined) return refuse('its folder has no rule; say in this test what it may import');
     if (target.startsWith(unitOf(file.path))) return [];

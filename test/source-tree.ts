@@ -23,12 +23,12 @@ export interface Import {
 }
 
 export function sourceFile(path: string, text: string): SourceFile {
-  return { path, text, tree: ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true) };
+  return { path, text, tree: ts.createSourceFile(path, text, ts.ScriptTarget.ES2022, true, path.endsWith('x') ? ts.ScriptKind.TSX : ts.ScriptKind.TS) };
 }
 
 /** Every TypeScript file below src/, sorted. */
 export function sourceFiles(): SourceFile[] {
-  return readdirSync(SOURCE_DIRECTORY, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts')).sort()
+  return readdirSync(SOURCE_DIRECTORY, { recursive: true, encoding: 'utf8' }).filter((path) => /\.tsx?$/.test(path)).sort()
     .map((path) => sourceFile(path, readFileSync(join(SOURCE_DIRECTORY, path), 'utf8')));
 }
 

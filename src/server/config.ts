@@ -29,6 +29,7 @@ const fileSchema = z.strictObject({
   init_if_needed: z.boolean(),
   audit_directory: path,
   audit: z.array(z.strictObject({ name: auditName, file: fileName })).max(8),
+  web: z.boolean(),
   log_level: z.enum(LOG_LEVELS),
   max_body_bytes: z.number().int().min(MEBIBYTE).max(256 * MEBIBYTE),
   allow_generate_root: z.boolean(),
@@ -49,6 +50,7 @@ const optionsSchema = z.strictObject({
   auditFile: path,
   replaceDamagedAudit: z.boolean(),
   allowGenerateRoot: z.boolean(),
+  web: z.boolean(),
   logLevel: z.enum(LOG_LEVELS),
   dev: z.boolean(),
   devRootToken: z.string().regex(/^[\x21-\x7e]{4,256}$/, 'must be 4 to 256 printable characters without spaces'),
@@ -81,6 +83,8 @@ export interface ServerConfig {
     | { readonly kind: 'own'; readonly names: readonly string[] };
   readonly autoUnseal: { readonly keyFile: string; readonly initIfNeeded: boolean } | undefined;
   readonly audit: AuditConfig | undefined;
+  /** Serve the web page at /ui/. */
+  readonly web: boolean;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly maxBodyBytes: number;
   /** A root token can be made with unseal shares alone, from this host: for when every token is lost. */
@@ -116,6 +120,7 @@ function flagsAsConfig(flags: Omit<ServerOptions, 'config'>, file: FileConfig): 
     tls: flags.tlsCert !== undefined && flags.tlsKey !== undefined ? { certificate: flags.tlsCert, key: flags.tlsKey } : undefined,
     tls_names: flags.tlsName === undefined ? undefined : [...flags.tlsName, ...(file.tls_names ?? [])],
     auto_unseal_key_file: flags.autoUnsealKeyFile, init_if_needed: flags.initIfNeeded, log_level: flags.logLevel, allow_generate_root: flags.allowGenerateRoot,
+    web: flags.web === false ? false : undefined,
     ...(flags.auditFile === undefined ? {} : auditFromFile(flags.auditFile)),
   };
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
@@ -141,6 +146,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     tls: tlsOf(file, listen, isDev),
     autoUnseal: file.auto_unseal_key_file === undefined ? undefined : { keyFile: resolve(file.auto_unseal_key_file), initIfNeeded: file.init_if_needed ?? false },
     audit: auditOf(file, dataDirectory, flags.replaceDamagedAudit ?? false),
+    web: file.web ?? true,
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
     allowGenerateRoot: file.allow_generate_root ?? false,

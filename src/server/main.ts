@@ -1,6 +1,7 @@
 // `purser server`: the process around the server: log, signals, the banner of --dev. Results of the log go to stderr as JSON
 // lines. Core dumps cannot be forbidden from inside Node: the systemd unit sets LimitCORE=0, by hand `ulimit -c 0`.
 
+import { dirname, join } from 'node:path';
 import { pino, type Logger } from 'pino';
 import { messageOf } from '../lib/errors.ts';
 import { VERSION } from '../lib/version.ts';
@@ -21,7 +22,7 @@ export async function runServer(options: object): Promise<number> {
   const log = pino({ level: config.logLevel, base: null }, pino.destination({ fd: 2, sync: true }));
   const stopped = signalled();
   log.info({ version: VERSION }, 'starting');
-  const server = await startServer(config, log);
+  const server = await startServer(config, log, Date.now, join(dirname(__filename), 'ui'));
   reportReady(server, config, log);
   process.on('SIGHUP', () => void reopenAudit(server, log));
   const signal = await stopped;

@@ -20,6 +20,7 @@ import { createRequestHandler } from './request-handler.ts';
 import { openAtStart } from './start-state.ts';
 import { ownIdentity, type ServerIdentity } from './tls/own-authority.ts';
 import type { UnsealedCore } from './unsealed-core.ts';
+import type { PageHandler } from './web/page.ts';
 
 /** How long requests under way may take after the server was told to stop, in milliseconds. */
 const DRAIN_MILLISECONDS = 10_000;
@@ -40,9 +41,10 @@ export interface RunningServer {
 
 /**
  * Starts a server; resolves when it answers requests.
+ * @param pageDirectory where the build left the web page; undefined: none is served
  * @throws ERR_STORAGE_LOCKED when the data directory is in use, ERR_STATE_CORRUPT, ERR_CONFIG_INVALID, ERR_SEAL_FILE and more
  */
-export async function startServer(config: ServerConfig, log: Logger, now: () => number = Date.now): Promise<RunningServer> {
+export async function startServer(config: ServerConfig, log: Logger, now: () => number = Date.now, pageDirectory?: string): Promise<RunningServer> {
   const storage = await openStorage(config, log);
   let front: Server | undefined;
   let state: CoreState<UnsealedCore> | undefined;
@@ -58,7 +60,7 @@ export async function startServer(config: ServerConfig, log: Logger, now: () => 
     front = createFront(async (incoming) => {
       if (!isReady) throw new PurserError('ERR_BARRIER_SEALED', 'the server is starting');
       return handle(incoming);
-    }, log, identity);
+    }, log, identity, config.web && pageDirectory !== undefined ? await loadPage(pageDirectory, log) : undefined);
     await listen(front, config.listen);
     const devRootToken = await openAtStart(config, core, log);
     isReady = true;
@@ -69,6 +71,15 @@ export async function startServer(config: ServerConfig, log: Logger, now: () => 
     await state?.seal();
     await storage.close();
     throw error;
+  }
+}
+
+async function loadPage(directory: string, log: Logger): Promise<PageHandler | undefined> {
+  try {
+    return (await import('./web/page.ts')).createPage(directory);
+  } catch (error) {
+    log.warn({ directory, reason: messageOf(error) }, 'there is no web page: its files are missing beside the program');
+    return undefined;
   }
 }
 

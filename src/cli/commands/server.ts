@@ -20,6 +20,7 @@ export function registerServer(program: Command, context: CommandContext): void 
     .option('--audit-file <file>', 'audit file (default audit/audit.log in the data directory)')
     .option('--replace-damaged-audit', 'set a damaged audit file aside and go on in a new one')
     .option('--allow-generate-root', 'recovery: a root token can be made with unseal shares alone, from this host')
+    .option('--no-web', 'do not serve the web page at /ui/')
     .option('--log-level <level>', 'error, warn, info or debug')
     .option('--dev', 'a throw-away core: in memory, unsealed, plain HTTP on loopback')
     .option('--dev-root-token <token>', 'root token of --dev')

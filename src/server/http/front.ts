@@ -2,7 +2,7 @@
 // place. It answers whatever happens: an unexpected error is a 500 that says nothing, and a log line without values.
 
 import { randomUUID } from 'node:crypto';
-import { createServer as createHttpServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createHttpServer, type IncomingMessage, type RequestListener, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { Logger } from 'pino';
 import { isPurserError, messageOf, PurserError } from '../../lib/errors.ts';
@@ -34,16 +34,23 @@ export interface Incoming {
 /** Serves one request; undefined: it writes the response itself (a stream). */
 export type RequestHandler = (incoming: Incoming) => Promise<Reply | undefined>;
 
-/** The listener, not listening yet. Without `tls` it speaks plain HTTP. */
-export function createFront(handler: RequestHandler, log: Logger, tls: { readonly certificate: string; readonly key: string } | undefined): Server {
+/** The listener, not listening yet. Without `tls` it speaks plain HTTP. @param page answers for the web page, outside the API */
+export function createFront(handler: RequestHandler, log: Logger, tls: { readonly certificate: string; readonly key: string } | undefined, page?: RequestListener): Server {
   const server = tls === undefined
     ? createHttpServer(LIMITS)
     : createHttpsServer({ ...LIMITS, cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' });
   server.maxConnections = MAX_CONNECTIONS;
   server.maxHeadersCount = 100;
   acceptListVerb(server);
-  server.on('request', (request: IncomingMessage, response: ServerResponse) => { void answer(server, handler, log, request, response); });
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    if (page !== undefined && isForPage(request)) page(request, response);
+    else void answer(server, handler, log, request, response);
+  });
   return server;
+}
+
+function isForPage({ method, url = '' }: IncomingMessage): boolean {
+  return (method === 'GET' || method === 'HEAD') && (url === '/' || url === '/ui' || url.startsWith('/ui/') || url.startsWith('/ui?'));
 }
 
 async function answer(server: Server, handler: RequestHandler, log: Logger, request: IncomingMessage, response: ServerResponse): Promise<void> {

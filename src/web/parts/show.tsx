@@ -1,0 +1,49 @@
+// Small things every view shows: times, problems, emptiness, a bar that fills.
+
+import type { ComponentChildren, JSX } from 'preact';
+import type { ApiError } from '../api.ts';
+import { linkTo } from '../router.ts';
+
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
+
+/** A moment as people say it, with the exact one at hand. */
+export function Time({ value }: { readonly value: string | null | undefined }): JSX.Element {
+  if (value === null || value === undefined || value === '') return <span class="quiet">never</span>;
+  const seconds = (Date.parse(value) - Date.now()) / 1000;
+  const [unit, size] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? ['second', 1];
+  return <time dateTime={value} title={value}>{relative.format(Math.round(seconds / size), unit)}</time>;
+}
+
+export function Problem({ error }: { readonly error: ApiError | undefined }): JSX.Element | null {
+  if (error === undefined) return null;
+  return <div class="problem" role="alert"><strong>{error.message === 'permission denied' ? 'your policies do not allow this' : error.message}</strong>{error.hint !== undefined && <span> {error.hint}</span>}</div>;
+}
+
+export function Empty({ children }: { readonly children: ComponentChildren }): JSX.Element {
+  return <p class="empty">{children}</p>;
+}
+
+export function Loading(): JSX.Element {
+  return <p class="empty" role="status">loading…</p>;
+}
+
+/** A rotation's progress: how many of the containers hold the new version. */
+export function Progress({ done, all, label }: { readonly done: number; readonly all: number; readonly label: string }): JSX.Element {
+  const percent = all === 0 ? 100 : Math.floor(100 * done / all);
+  return (
+    <div class={percent === 100 ? 'progress full' : 'progress'}>
+      <progress aria-label={label} max={Math.max(all, 1)} value={all === 0 ? 1 : done}>{percent} %</progress>
+      <span class="figure">{percent} %</span><span class="quiet">{done} of {all} {all === 1 ? 'container' : 'containers'}</span>
+    </div>
+  );
+}
+
+export function Figure({ label, value, tone }: { readonly label: string; readonly value: ComponentChildren; readonly tone?: 'good' | 'bad' | 'warn' | undefined }): JSX.Element {
+  return <div class={`figure-box ${tone ?? ''}`}><dt>{label}</dt><dd>{value}</dd></div>;
+}
+
+export const SecretLink = ({ path, field }: { readonly path: string; readonly field?: string | undefined }): JSX.Element =>
+  <a href={linkTo(['secrets', path])}>{path}{field !== undefined && <span class="quiet">#{field}</span>}</a>;
+export const ContainerLink = ({ id, name }: { readonly id: string; readonly name: string }): JSX.Element => <a href={linkTo(['containers', id])} title={id}>{name}</a>;
+export const NodeLink = ({ name }: { readonly name: string }): JSX.Element => <a href={linkTo(['nodes', name])}>{name}</a>;
