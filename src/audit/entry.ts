@@ -9,7 +9,10 @@ export interface AuditAuth {
   readonly clientToken?: string;
   readonly accessor?: string;
   readonly displayName?: string;
+  /** Those of the token and of its entity. */
   readonly policies?: readonly string[];
+  readonly tokenPolicies?: readonly string[];
+  readonly entityId?: string;
   readonly policyResults?: { readonly allowed: boolean; readonly grantingPolicies?: readonly { readonly name: string; readonly type: string }[] };
   readonly metadata?: Readonly<Record<string, string>>;
   readonly tokenType?: string;
@@ -118,7 +121,8 @@ export class EntryRenderer {
       accessor: this.#accessor(auth.accessor),
       display_name: auth.displayName,
       policies: auth.policies,
-      token_policies: auth.policies,
+      token_policies: auth.tokenPolicies ?? auth.policies,
+      entity_id: auth.entityId,
       policy_results: auth.policyResults && { allowed: auth.policyResults.allowed, granting_policies: auth.policyResults.grantingPolicies },
       metadata: auth.metadata,
       token_type: auth.tokenType,

@@ -1,11 +1,8 @@
 // Where the core is. Guarantee: a token or a secret never travels in clear over a network: `http:` is accepted for loopback
 // only, and a host name that is used over `http:` must also resolve to a loopback address at connection time.
 
-import { lookup as systemLookup } from 'node:dns';
-import { BlockList, isIP, isIPv4 } from 'node:net';
-import type { LookupFunction } from 'node:net';
-
 import { PurserError } from '../lib/errors.ts';
+import { isLoopbackHost } from '../lib/loopback.ts';
 
 export interface CoreAddress {
   /** Scheme, host and port, as shown in messages; never credentials. */
@@ -15,10 +12,6 @@ export interface CoreAddress {
   readonly host: string;
   readonly port: number;
 }
-
-const loopback = new BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
 
 /**
  * Parses `https://host[:port]`, or `http://` with a loopback host.
@@ -33,26 +26,6 @@ export function parseAddress(text: string): CoreAddress {
   const isSecure = url.protocol === 'https:';
   if (!isSecure && !isLoopbackHost(host)) throw invalid('plain http is only for a core on this machine (127.0.0.1, ::1, localhost)');
   return { origin: url.origin, isSecure, host, port: Number(url.port) || (isSecure ? 443 : 80) };
-}
-
-/** True for an address of this machine. */
-export function isLoopback(address: string): boolean {
-  return isIP(address) !== 0 && loopback.check(address, isIPv4(address) ? 'ipv4' : 'ipv6');
-}
-
-/** A resolver that refuses to leave the machine: /etc/hosts or DNS may say anything about `localhost`. */
-export const loopbackLookup: LookupFunction = (host, options, callback) => {
-  systemLookup(host, { ...options, all: true }, (error, addresses) => {
-    if (error !== null) return callback(error, []);
-    const local = addresses.filter(({ address }) => isLoopback(address));
-    const [first] = local;
-    if (first === undefined) return callback(new Error(`${host} is not an address of this machine`), []);
-    return options.all === true ? callback(null, local) : callback(null, first.address, first.family);
-  });
-};
-
-function isLoopbackHost(host: string): boolean {
-  return host === 'localhost' || isLoopback(host);
 }
 
 function invalid(reason: string): PurserError {

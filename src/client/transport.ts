@@ -7,7 +7,8 @@ import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from 'node:h
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
-import { loopbackLookup, parseAddress, type CoreAddress } from './address.ts';
+import { loopbackLookup } from '../lib/loopback.ts';
+import { parseAddress, type CoreAddress } from './address.ts';
 import { protocolError, type RawResponse } from './response.ts';
 
 export interface TransportOptions {

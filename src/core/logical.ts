@@ -26,7 +26,10 @@ export interface LogicalRequest {
 export interface Caller {
   readonly tokenId: string;
   readonly accessor: string;
+  /** Those of the token and of its entity. */
   readonly policies: readonly string[];
+  /** The identity of the token; absent or empty for none. */
+  readonly entityId?: string;
   readonly displayName: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly isRoot: boolean;

@@ -20,6 +20,8 @@ export interface AuditFacts {
   readonly tokenId: string | undefined;
   /** Absent when the token is not valid. */
   readonly token: TokenEntry | undefined;
+  /** Those of the token and of its entity. */
+  readonly policies: readonly string[] | undefined;
   readonly isAllowed: boolean;
   readonly grantingPolicies: readonly string[];
 }
@@ -44,7 +46,8 @@ const knownAuth = new WeakMap<TokenEntry, WeakMap<readonly string[], AuditAuth>>
 
 function authOf(facts: AuditFacts): AuditAuth {
   const { token, grantingPolicies, isAllowed } = facts;
-  if (token === undefined || !isAllowed) return makeAuth(facts);
+  // The policies of an entity change without the entry.
+  if (token === undefined || !isAllowed || token.entityId !== '') return makeAuth(facts);
   let byRule = knownAuth.get(token);
   if (byRule === undefined) knownAuth.set(token, byRule = new WeakMap());
   let auth = byRule.get(grantingPolicies);
@@ -52,13 +55,14 @@ function authOf(facts: AuditFacts): AuditAuth {
   return auth;
 }
 
-function makeAuth({ tokenId, token, isAllowed, grantingPolicies }: AuditFacts): AuditAuth {
+function makeAuth({ tokenId, token, policies, isAllowed, grantingPolicies }: AuditFacts): AuditAuth {
   const shown = tokenId === undefined ? {} : { clientToken: tokenId };
   const policyResults = { allowed: isAllowed, ...(grantingPolicies.length === 0 ? {} : { grantingPolicies: grantingPolicies.map((name) => ({ name, type: 'acl' })) }) };
   if (token === undefined) return { ...shown, policyResults };
   return {
-    ...shown, policyResults, accessor: token.accessor, displayName: token.displayName, policies: token.policies, metadata: token.metadata, tokenType: 'service',
+    ...shown, policyResults, accessor: token.accessor, displayName: token.displayName, policies: policies ?? token.policies, tokenPolicies: token.policies, metadata: token.metadata, tokenType: 'service',
     tokenTtlSeconds: token.ttlSeconds, tokenIssueTime: new Date(token.createdAt).toISOString(),
+    ...(token.entityId === '' ? {} : { entityId: token.entityId }),
     ...(token.usesLeft === null ? {} : { remainingUses: token.usesLeft }),
   };
 }

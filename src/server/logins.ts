@@ -20,8 +20,8 @@ export interface LoginsOptions {
   readonly policies: Pick<PolicyStore, 'has'>;
   readonly mounts: Pick<MountTable, 'byAccessor'>;
   readonly now: () => number;
-  /** The identity behind a login; absent, or an empty id: none. @throws ERR_REQUEST_DENIED for one that may not log in */
-  readonly identify?: (mount: Mount, alias: Login['alias']) => Promise<{ readonly entityId: string }>;
+  /** The identity behind a login; absent: none. @throws ERR_REQUEST_DENIED for one that may not log in */
+  readonly identify?: (mount: Mount, alias: Login['alias']) => Promise<{ readonly id: string; readonly policies: readonly string[] }>;
 }
 
 export class Logins {
@@ -43,9 +43,9 @@ export class Logins {
     if (mount.method === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'only auth methods log in');
     requireServiceToken(token, mount);
     const names = loginPolicies(token);
-    const { entityId } = await identify?.(mount, login.alias) ?? { entityId: '' };
+    const entity = await identify?.(mount, login.alias) ?? { id: '', policies: [] };
     const { id, entry, warnings } = await tokens.create({
-      policies: names, path: mount.path + path, displayName: displayName(mount.path, login.displayName), metadata: login.metadata, entityId,
+      policies: names, path: mount.path + path, displayName: displayName(mount.path, login.displayName), metadata: login.metadata, entityId: entity.id,
       ...lifeOf(token, mount), explicitMaxTtlSeconds: token.explicitMaxTtlSeconds, numUses: token.numUses, renewable: true,
       login: { mount: mount.accessor, state: login.state },
     });
@@ -55,7 +55,7 @@ export class Logins {
       throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
     }
     const missing = names.filter((name) => !policies.has(name)).map((name) => `Policy "${name}" does not exist`);
-    return { ...response, auth: authObject(id, entry, now()), warnings: [...response.warnings ?? [], ...warnings, ...missing] };
+    return { ...response, auth: authObject(id, entry, now(), entity.policies), warnings: [...response.warnings ?? [], ...warnings, ...missing] };
   }
 
   /** Ends the token in a response that the client will not get. */

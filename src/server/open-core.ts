@@ -4,6 +4,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { AuditBroker } from '../audit/broker.ts';
+import { EntityStore } from '../auth/identity/entity-store.ts';
+import { IdentityEngine } from '../auth/identity/identity-engine.ts';
 import { TokenEngine } from '../auth/token/token-engine.ts';
 import { authObject } from '../auth/token/token-json.ts';
 import { TokenStore } from '../auth/token/token-store.ts';
@@ -24,6 +26,7 @@ import { DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
 import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
 import { PolicyStore } from './policy-store.ts';
+import { Principals } from './principals.ts';
 import { secretPaths } from './secret-paths.ts';
 import { auditRoutes } from './sys/audit.ts';
 import { authRoutes } from './sys/auth.ts';
@@ -78,17 +81,19 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
       onRemoved: async ({ accessor }) => { await tokens.revokeWhere(({ login }) => login?.mount === accessor); },
       onDisabled: onGrantsChanged,
     });
-    const logins = new Logins({ tokens, policies, mounts, now });
+    const entities = await EntityStore.open(barrier.view('identity/'), now);
+    const principals = new Principals({ tokens, policies, entities });
+    const logins = new Logins({ tokens, policies, mounts, now, identify: ({ accessor }, alias) => entities.logIn(accessor, alias) });
     const nodes: NodeServices = await createNodeServices(await nodeOptions(barrier, options, { tokens, policies, mounts }));
     const keys = await openKeyOperations({
       barrier, config, log, now, createRootToken: async () => (await tokens.createRoot()).id, startSeal: () => core.startSeal(options.seal),
     });
-    const core: UnsealedCore = new UnsealedCore({ tokens, policies, audit, mounts, logins, nodes, log, closers: keys.closers });
+    const core: UnsealedCore = new UnsealedCore({ tokens, policies, audit, mounts, logins, principals, nodes, log, closers: keys.closers });
     const sys = new SysEngine([
-      ...mountRoutes(mounts, policies), ...authRoutes(mounts), ...policyRoutes(policies), ...capabilityRoutes(policies, tokens), ...auditRoutes(devices), ...keys.routes,
+      ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...policyRoutes(policies), ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
       { path: 'usage', operations: { read: async ({ data }) => ({ data: await nodes.queryUsage(data) }) } },
     ]);
-    for (const mount of builtInMounts(sys, { tokens, policies, logins }, nodes, now)) mounts.addBuiltIn(mount);
+    for (const mount of builtInMounts(sys, { tokens, policies, mounts, logins }, entities, nodes, now)) mounts.addBuiltIn(mount);
     return core;
   } catch (error) {
     await audit.close().catch(() => undefined);
@@ -97,16 +102,18 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
 }
 
 function builtInMounts(
-  sys: SysEngine, { tokens, policies, logins }: Pick<UnsealedCore, 'tokens' | 'policies' | 'logins'>, nodes: NodeServices, now: () => number,
+  sys: SysEngine, { tokens, policies, mounts, logins }: Pick<UnsealedCore, 'tokens' | 'policies' | 'mounts' | 'logins'>, entities: EntityStore, nodes: NodeServices, now: () => number,
 ): Mount[] {
   const tokenEngine = new TokenEngine({
     store: tokens, now, policyExists: async (name) => policies.has(name), askTerms: (entry) => logins.renewalTerms(entry),
+    identityPolicies: async (entityId) => (await entities.ofToken(entityId))?.policies ?? [],
   });
+  const identity = new IdentityEngine({ store: entities, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
   return [
     { ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths },
     builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
     builtIn('auth/node/', 'node', 'nodes, their join tokens and the workload roles', nodes.auth),
-    builtIn('identity/', 'identity', 'keys to verify the identities of containers', nodes.identity),
+    builtIn('identity/', 'identity', 'entities and their aliases, and the keys to verify the identities of containers', identity),
     {
       ...builtIn('node/', 'node', 'calls of nodes', nodes.calls),
       stream: { path: 'watch', start: (caller, tokenExpires, query, response) => nodes.watch(caller, tokenExpires, query, response) },

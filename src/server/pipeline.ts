@@ -5,14 +5,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller, JsonObject, LogicalRequest, LogicalResponse, Operation } from '../core/logical.ts';
 import type { AuditEntry } from '../audit/entry.ts';
-import type { TokenEntry } from '../auth/token/token-store.ts';
 import { ROOT_POLICY_NAME } from '../auth/token/policy-names.ts';
 import { PurserError } from '../lib/errors.ts';
-import type { Acl } from '../policy/acl.ts';
 import { failedEntry, requestEntry, responseEntry } from './audit-entries.ts';
 import { hasBody, readBody, type BodyLimits } from './http/body.ts';
 import { operationOf, type Target } from './http/request-path.ts';
 import type { Route } from './mount-table.ts';
+import type { Principal } from './principals.ts';
 import type { UnsealedCore } from './unsealed-core.ts';
 
 /** One HTTP request, as the front hands it over. */
@@ -32,12 +31,10 @@ export interface PipelineLimits {
 
 type Access = 'policy' | 'token' | 'open';
 
-interface Identity { readonly tokenId: string; readonly entry: TokenEntry; readonly acl: Acl }
-
 /** What the later stages know of the request. */
 interface Subject {
   readonly exchange: Exchange;
-  readonly identity: Identity | undefined;
+  readonly identity: Principal | undefined;
   readonly route: Route | undefined;
   readonly access: Access;
   readonly operation: Operation;
@@ -128,9 +125,8 @@ function readToken({ headers }: IncomingMessage): string | undefined {
   return match?.[1];
 }
 
-async function findIdentity(core: UnsealedCore, tokenId: string | undefined): Promise<Identity | undefined> {
-  const entry = tokenId === undefined ? undefined : await core.tokens.lookup(tokenId);
-  return entry && { tokenId: tokenId!, entry, acl: core.policies.acl(entry.policies) };
+async function findIdentity(core: UnsealedCore, tokenId: string | undefined): Promise<Principal | undefined> {
+  return tokenId === undefined ? undefined : core.principals.find(tokenId);
 }
 
 /** Body fields for writes, query parameters for everything else. */
@@ -148,7 +144,7 @@ function accessOf(route: Route | undefined): Access {
 }
 
 /** Asks the engine whether the target of a write exists; only for callers with a token, since strangers are refused anyway. */
-async function findOperation(exchange: Exchange, route: Route | undefined, identity: Identity | undefined, access: Access, data: JsonObject): Promise<Operation> {
+async function findOperation(exchange: Exchange, route: Route | undefined, identity: Principal | undefined, access: Access, data: JsonObject): Promise<Operation> {
   const { verb } = exchange.target;
   const engine = route?.mount.engine;
   if (verb !== 'write' || engine?.exists === undefined || (identity === undefined && access !== 'open')) return operationOf(verb, true);
@@ -176,9 +172,9 @@ function logicalRequest(exchange: Exchange, route: Route, operation: Operation, 
   return caller === undefined ? request : { ...request, caller };
 }
 
-function callerOf({ tokenId, entry }: Identity, hasSudo: boolean): Caller {
+function callerOf({ tokenId, entry, policies }: Principal, hasSudo: boolean): Caller {
   return {
-    tokenId, accessor: entry.accessor, policies: entry.policies, displayName: entry.displayName, metadata: entry.metadata,
+    tokenId, accessor: entry.accessor, policies, entityId: entry.entityId, displayName: entry.displayName, metadata: entry.metadata,
     isRoot: entry.policies.includes(ROOT_POLICY_NAME), path: entry.path, hasSudo,
   };
 }
@@ -186,7 +182,7 @@ function callerOf({ tokenId, entry }: Identity, hasSudo: boolean): Caller {
 function entryOf({ exchange, identity, route, operation, data }: Subject, { denial, grantingPolicies }: Verdict, tokenId: string | undefined): AuditEntry {
   const { id, target, remoteAddress, remotePort } = exchange;
   return requestEntry({
-    id, path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: identity?.entry, isAllowed: denial === undefined, grantingPolicies,
+    id, path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: identity?.entry, policies: identity?.policies, isAllowed: denial === undefined, grantingPolicies,
   });
 }
 

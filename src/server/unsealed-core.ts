@@ -10,6 +10,7 @@ import type { Logins } from './logins.ts';
 import type { MountTable } from './mount-table.ts';
 import type { NodeServices } from './node/node-services.ts';
 import type { PolicyStore } from './policy-store.ts';
+import type { Principals } from './principals.ts';
 
 /** How long requests under way may hold up a seal, in milliseconds. */
 const CLOSE_MILLISECONDS = 2_000;
@@ -22,6 +23,7 @@ interface Parts {
   readonly audit: AuditBroker;
   readonly mounts: MountTable;
   readonly logins: Logins;
+  readonly principals: Principals;
   readonly nodes: NodeServices;
   readonly log: Logger;
   /** Run once at close, while the barrier is still open. */
@@ -34,6 +36,7 @@ export class UnsealedCore implements Closable {
   readonly audit: AuditBroker;
   readonly mounts: MountTable;
   readonly logins: Logins;
+  readonly principals: Principals;
   readonly #nodes: NodeServices;
   readonly #log: Logger;
   readonly #closers: Parts['closers'];
@@ -49,6 +52,7 @@ export class UnsealedCore implements Closable {
     this.audit = parts.audit;
     this.mounts = parts.mounts;
     this.logins = parts.logins;
+    this.principals = parts.principals;
     this.#nodes = parts.nodes;
     this.#log = parts.log;
     this.#closers = parts.closers;

@@ -7,10 +7,11 @@ import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { afterEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { isLoopback, parseAddress } from '../../src/client/address.ts';
+import { parseAddress } from '../../src/client/address.ts';
 import { CoreClient, type CoreClientOptions } from '../../src/client/core-client.ts';
 import { CoreResponseError, isRefusal } from '../../src/client/response.ts';
 import type { PurserError } from '../../src/lib/errors.ts';
+import { isLoopback } from '../../src/lib/loopback.ts';
 import { issueAuthority, issueServerCertificate } from '../../src/server/tls/certificate.ts';
 import type { WatchFrame } from '../../src/wire/node-protocol.ts';
 

@@ -44,6 +44,7 @@ export function tokenSpec(data: JsonObject, creator: Creator, options: { readonl
     policies, path: options.path, displayName: displayName(stringField(data, 'display_name')),
     metadata: stringMapField(data, 'meta') ?? stringMapField(data, 'metadata') ?? {},
     ttlSeconds, explicitMaxTtlSeconds, periodSeconds, numUses, renewable: booleanField(data, 'renewable') ?? true,
+    entityId: parent.entityId,
     ...(orphan ? {} : { parentId: creator.id }),
     ...(id === undefined ? {} : { id }),
   };

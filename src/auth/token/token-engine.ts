@@ -16,6 +16,8 @@ export interface TokenEngineOptions {
   readonly policyExists: (name: string) => Promise<boolean>;
   /** Asks the method whose login made a token; absent: every token is renewed on its own terms. */
   readonly askTerms?: AskTerms;
+  /** What the entity of a token adds to its policies; absent: nothing. */
+  readonly identityPolicies?: (entityId: string) => Promise<readonly string[]>;
 }
 
 type Handler = (request: LogicalRequest, caller: Caller) => Promise<LogicalResponse | undefined>;
@@ -29,6 +31,7 @@ export class TokenEngine implements Engine {
   readonly #now: () => number;
   readonly #policyExists: (name: string) => Promise<boolean>;
   readonly #askTerms: AskTerms | undefined;
+  readonly #identityPolicies: (entityId: string) => Promise<readonly string[]>;
   readonly #routes: ReadonlyMap<string, Route>;
 
   constructor(options: TokenEngineOptions) {
@@ -36,6 +39,7 @@ export class TokenEngine implements Engine {
     this.#now = options.now;
     this.#policyExists = options.policyExists;
     this.#askTerms = options.askTerms;
+    this.#identityPolicies = options.identityPolicies ?? (async () => []);
     this.#routes = new Map<string, Route>([
       ['create', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, false) }],
       ['create-orphan', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, true) }],
@@ -66,7 +70,7 @@ export class TokenEngine implements Engine {
     const spec = tokenSpec(request.data, creator, { orphan, path: request.mountPoint + request.path });
     const { id, entry, warnings } = await this.#store.create(spec);
     const missing = await this.#missingPolicies(entry.policies);
-    return { auth: authObject(id, entry, this.#now()), warnings: [...warnings, ...missing] };
+    return { auth: authObject(id, entry, this.#now(), await this.#identityPolicies(entry.entityId)), warnings: [...warnings, ...missing] };
   }
 
   async #creator(caller: Caller): Promise<Creator> {
@@ -83,13 +87,13 @@ export class TokenEngine implements Engine {
   async #lookup(id: string, caller: Caller): Promise<LogicalResponse> {
     const entry = id === caller.tokenId ? await this.#store.lookupCaller(id) : await this.#store.lookup(id);
     if (entry === undefined) throw denied('bad token');
-    return { data: lookupData(id, entry, this.#now()) };
+    return { data: lookupData(id, entry, this.#now(), await this.#identityPolicies(entry.entityId)) };
   }
 
   async #lookupAccessor(accessor: string): Promise<LogicalResponse> {
     const entry = await this.#store.lookupAccessor(accessor);
     if (entry === undefined) throw invalid('invalid accessor');
-    return { data: lookupData('', entry, this.#now()) };
+    return { data: lookupData('', entry, this.#now(), await this.#identityPolicies(entry.entityId)) };
   }
 
   async #renew(id: string, request: LogicalRequest): Promise<LogicalResponse> {
@@ -104,8 +108,8 @@ export class TokenEngine implements Engine {
     return this.#renewedResponse('', renewed);
   }
 
-  #renewedResponse(id: string, { entry, warnings }: { readonly entry: TokenEntry; readonly warnings: readonly string[] }): LogicalResponse {
-    return { auth: authObject(id, entry, this.#now()), warnings };
+  async #renewedResponse(id: string, { entry, warnings }: { readonly entry: TokenEntry; readonly warnings: readonly string[] }): Promise<LogicalResponse> {
+    return { auth: authObject(id, entry, this.#now(), await this.#identityPolicies(entry.entityId)), warnings };
   }
 
   async #revoke(id: string): Promise<undefined> {

@@ -2,15 +2,20 @@
 
 import type { JsonObject } from '../../core/logical.ts';
 import { secondsLeft } from './lifetime.ts';
+import { canonicalPolicies } from './policy-names.ts';
 import type { TokenEntry } from './token-store.ts';
 
-/** @param id the token itself; empty when only its accessor is known to the caller */
-export function authObject(id: string, entry: TokenEntry, now: number): JsonObject {
+/**
+ * @param id the token itself; empty when only its accessor is known to the caller
+ * @param identityPolicies what its entity adds
+ */
+export function authObject(id: string, entry: TokenEntry, now: number, identityPolicies: readonly string[] = []): JsonObject {
   return {
     client_token: id,
     accessor: entry.accessor,
-    policies: entry.policies,
+    policies: identityPolicies.length === 0 ? entry.policies : canonicalPolicies([...entry.policies, ...identityPolicies]),
     token_policies: entry.policies,
+    ...(identityPolicies.length === 0 ? {} : { identity_policies: identityPolicies }),
     metadata: metadataOf(entry),
     lease_duration: secondsLeft(entry.expiresAt, now),
     renewable: entry.renewable,
@@ -22,12 +27,13 @@ export function authObject(id: string, entry: TokenEntry, now: number): JsonObje
   };
 }
 
-/** @param id as for authObject */
-export function lookupData(id: string, entry: TokenEntry, now: number): JsonObject {
+/** As authObject. */
+export function lookupData(id: string, entry: TokenEntry, now: number, identityPolicies: readonly string[] = []): JsonObject {
   return {
     id,
     accessor: entry.accessor,
     policies: entry.policies,
+    ...(identityPolicies.length === 0 ? {} : { identity_policies: identityPolicies }),
     path: entry.path,
     meta: metadataOf(entry),
     display_name: entry.displayName,

@@ -5,14 +5,14 @@ import { PurserError } from '../../lib/errors.ts';
 import { objectField, stringField, stringMapField } from '../../lib/fields.ts';
 import { readMountConfig, showMountConfig } from '../mount-config.ts';
 import { AUTH_PREFIX, isAuthPath, type Mount, type MountTable } from '../mount-table.ts';
-import type { PolicyStore } from '../policy-store.ts';
+import type { Principals } from '../principals.ts';
 import { callerOf, type SysRoute } from './sys-engine.ts';
 
 const TUNE = '/tune';
 /** Body fields of Vault that change nothing here may come with their neutral value only. */
 const IGNORED_WHEN_FALSE = ['local', 'seal_wrap', 'external_entropy_access'];
 
-export function mountRoutes(mounts: MountTable, policies: PolicyStore): SysRoute[] {
+export function mountRoutes(mounts: MountTable, principals: Principals): SysRoute[] {
   const secretMounts = (): Mount[] => mounts.all().filter((mount) => !isAuthPath(mount.path));
   return [
     { path: 'mounts', operations: { read: async () => mountList(secretMounts()) } },
@@ -24,8 +24,8 @@ export function mountRoutes(mounts: MountTable, policies: PolicyStore): SysRoute
         delete: async (_request, name) => mounts.disable(`${secretPath(name)}/`).then(() => undefined),
       },
     },
-    { path: 'internal/ui/mounts', isTokenOnly: true, operations: { read: async (request) => visibleMounts(request, secretMounts(), mounts.all().filter((mount) => isAuthPath(mount.path)), policies) } },
-    { path: 'internal/ui/mounts/*', isTokenOnly: true, operations: { read: async (request, name) => preflight(request, name, mounts, policies) } },
+    { path: 'internal/ui/mounts', isTokenOnly: true, operations: { read: async (request) => visibleMounts(request, secretMounts(), mounts.all().filter((mount) => isAuthPath(mount.path)), principals) } },
+    { path: 'internal/ui/mounts/*', isTokenOnly: true, operations: { read: async (request, name) => preflight(request, name, mounts, principals) } },
   ];
 }
 
@@ -106,16 +106,16 @@ function secretsEngineOf(type: string, options: Readonly<Record<string, string>>
 }
 
 /** The client's question which engine serves a path; answered to tokens with any access there, so that paths stay private. */
-function preflight(request: LogicalRequest, name: string, mounts: MountTable, policies: PolicyStore): LogicalResponse {
+async function preflight(request: LogicalRequest, name: string, mounts: MountTable, principals: Principals): Promise<LogicalResponse> {
   const mount = mounts.find(name)?.mount;
-  if (mount === undefined || !policies.acl(callerOf(request).policies).hasAccessBelow(mount.path)) {
+  if (mount === undefined || !(await principals.aclOf(callerOf(request))).hasAccessBelow(mount.path)) {
     throw new PurserError('ERR_REQUEST_DENIED', 'preflight capability check returned 403, please ensure the policies of this token grant access to the path');
   }
   return { data: { ...describe(mount), path: mount.path } };
 }
 
-function visibleMounts(request: LogicalRequest, secret: readonly Mount[], auth: readonly Mount[], policies: PolicyStore): LogicalResponse {
-  const acl = policies.acl(callerOf(request).policies);
+async function visibleMounts(request: LogicalRequest, secret: readonly Mount[], auth: readonly Mount[], principals: Principals): Promise<LogicalResponse> {
+  const acl = await principals.aclOf(callerOf(request));
   const shown = (mounts: readonly Mount[], prefixLength: number): JsonObject => Object.fromEntries(
     mounts.filter((mount) => acl.hasAccessBelow(mount.path)).map(({ path, type, description, options }) => [path.slice(prefixLength), { type, description, options }]));
   return { data: { secret: shown(secret, 0), auth: shown(auth, AUTH_PREFIX.length) } };
