@@ -1,4 +1,5 @@
 // identity/ over a running server, in Vault's shapes: entities, aliases, lookups, merges, and what is refused.
+/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-argument -- bodies of any shape */
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
