@@ -9,7 +9,7 @@ const programs: Programs = {
   server: async (options) => (await import('./server/main.ts')).runServer(options),
   agent: async (options) => (await import('./agent/main.ts')).runAgent(options),
   driver: async (options) => (await import('./driver/main.ts')).runDriver(options),
-  joinNode: async (options) => (await import('./agent/join.ts')).joinNode(options),
+  joinNode: async (options) => (await import('./client/node/join.ts')).joinNode(options),
   runtime: async () => await import('./agent/runtime-config.ts'),
 };
 

@@ -4,13 +4,16 @@
 import { createServer } from 'node:http';
 import { lstat, mkdir, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createLog } from '../lib/log.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
+import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { AGENT_PLUGIN_SOCKET, PLUGIN_SOCKET } from '../wire/plugin.ts';
-import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
+import { DEFAULT_STATE_DIRECTORY, requireIdentity, type NodeIdentity } from '../client/node/identity.ts';
 import { NodeSession } from '../client/node/session.ts';
 import { SecretAnswers } from './secret-answers.ts';
-import { secretProvider } from './secret-provider.ts';
+import { readManagedSettings, waitForIdentity } from './managed.ts';
+import { secretProvider, type SecretSource } from './secret-provider.ts';
 import { volumeRelay } from './volume-relay.ts';
 
 /** The command's options, as the command line gives them. */
@@ -23,37 +26,71 @@ export interface DriverOptions {
   /** Overrides the address of the core. */
   readonly address?: string;
   readonly logLevel?: string;
+  /** Runs as Docker's managed plugin (managed.ts). */
+  readonly managed?: boolean;
 }
+
+/** A refused join token keeps the plugin from listening, so that `docker plugin enable` fails; longer than that a core is waited for while listening. */
+const FIRST_JOIN_MS = 4000;
 
 /**
  * Runs the driver until SIGTERM or SIGINT.
- * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_CONFIG_INVALID
+ * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_CONFIG_INVALID; as a managed plugin also what a join throws
  */
 export async function runDriver(options: DriverOptions = {}): Promise<number> {
-  const { stateDir = DEFAULT_STATE_DIRECTORY, socket = PLUGIN_SOCKET, agentSocket = `/run/purser/${AGENT_PLUGIN_SOCKET}`, address, logLevel } = options;
-  const log = createLog('driver', logLevel);
-  const identity = await requireIdentity(stateDir);
-  const session = new NodeSession({ ...identity, address: address ?? identity.address });
-  const answers = new SecretAnswers(session, log);
-  const server = createServer({ requireHostHeader: false }, secretProvider((request) => answers.give(request), log, undefined, volumeRelay(agentSocket)));
-  const stopped = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
+  const { stateDir = DEFAULT_STATE_DIRECTORY, socket = PLUGIN_SOCKET, agentSocket = `/run/purser/${AGENT_PLUGIN_SOCKET}` } = options;
+  const settings = options.managed === true ? readManagedSettings() : undefined;
+  const log = createLog('driver', settings?.logLevel ?? options.logLevel);
+  const stop = new AbortController();
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
   });
   process.on('SIGUSR1', () => undefined);
+  const address = settings?.address ?? options.address;
+  let answers: SecretAnswers | undefined;
+  let session: NodeSession | undefined;
+  const begin = (identity: NodeIdentity): void => {
+    session = new NodeSession({ ...identity, address: address ?? identity.address });
+    answers = new SecretAnswers(session, log);
+    // Logs in as well, so that the first task does not wait for it.
+    answers.start();
+    log.info({ socket, core: session.address }, 'driver ready');
+  };
+  const source: SecretSource = async (request) => {
+    if (answers === undefined) throw new PurserError('ERR_NODE_UNJOINED', 'the driver has not joined its core yet', { hint: 'see whether purser server can be reached from this host' });
+    return answers.give(request);
+  };
+  // A managed plugin may start before its core does, and Docker wants it to listen.
+  const joined = settings === undefined ? requireIdentity(stateDir) : waitForIdentity(stateDir, settings, log, stop.signal);
+  joined.catch(() => undefined);
+  const identity = await Promise.race([joined, sleep(FIRST_JOIN_MS, undefined, { ref: false })]).catch(async (error: unknown) => {
+    if (settings === undefined) throw error;
+    // Docker starts a plugin that ends over and over, and then cannot enable it any more. One that does not listen it stops by itself.
+    log.error({ reason: messageOf(error), hint: isPurserError(error) ? error.hint : undefined }, 'this plugin cannot join its core, and docker plugin enable will fail');
+    // Waiting for a signal alone does not keep a process alive.
+    const alive = setInterval(() => undefined, 3600_000);
+    await stopped;
+    clearInterval(alive);
+    throw error;
+  });
+  const server = createServer({ requireHostHeader: false }, secretProvider(source, log, undefined, volumeRelay(agentSocket)));
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
   await takeFromAgent(socket);
   await listenOnSocket(server, socket);
-  // Logs in as well, so that the first task does not wait for it.
-  answers.start();
-  log.info({ socket, core: session.address }, 'driver ready');
-  log.info({ signal: await stopped }, 'driver stopping');
-  await new Promise<void>((resolve) => {
-    server.close(() => resolve());
-    server.closeIdleConnections();
-    setTimeout(() => server.closeAllConnections(), 5000).unref();
-  });
-  await answers.close();
-  session.close();
+  const failed = new Promise<never>((_resolve, reject) => { joined.then(begin).catch(reject); });
+  if (identity === undefined) log.info({ socket }, 'driver listens and waits for its core');
+  try {
+    log.info({ signal: await Promise.race([stopped, failed]) }, 'driver stopping');
+  } finally {
+    stop.abort();
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeIdleConnections();
+      setTimeout(() => server.closeAllConnections(), 5000).unref();
+    });
+    await answers?.close();
+    session?.close();
+  }
   return 0;
 }
 

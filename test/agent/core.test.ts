@@ -8,7 +8,7 @@ import { after, before, test } from 'node:test';
 import { Containers } from '../../src/agent/containers.ts';
 import type { ContainerRecord } from '../../src/agent/container-record.ts';
 import { SessionCoreLink } from '../../src/agent/core-link.ts';
-import { joinNode } from '../../src/agent/join.ts';
+import { joinNode } from '../../src/client/node/join.ts';
 import { LedgerSender } from '../../src/agent/ledger-sender.ts';
 import { LedgerSpool } from '../../src/agent/ledger-spool.ts';
 import { Ledger } from '../../src/agent/ledger.ts';

@@ -10,6 +10,7 @@ export function registerDriver(program: Command, context: CommandContext): void 
   program.command('driver').description('answer docker secret create --driver purser on a Swarm manager')
     .option('--state-dir <directory>', 'identity of a node that joined with a driver token', AGENT_STATE_DIRECTORY)
     .option('--socket <path>', 'plugin socket', '/run/docker/plugins/purser.sock')
+    .option('--managed', 'run as Docker\'s managed plugin: settings from docker plugin set, joins by itself')
     .option('--log-level <level>', 'error, warn, info or debug', 'info')
     .action(async (options: object) => { context.exit(await context.programs.driver(options)); });
 }

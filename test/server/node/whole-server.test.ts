@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { fetchPinnedCa, joinNode } from '../../../src/agent/join.ts';
+import { fetchPinnedCa, joinNode } from '../../../src/client/node/join.ts';
 import { CoreClient } from '../../../src/client/core-client.ts';
 import { NodeSession } from '../../../src/client/node/session.ts';
 import { loadConfig } from '../../../src/server/config.ts';

@@ -4,16 +4,16 @@
 
 import { X509Certificate, createHash, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { z } from 'zod';
-import { constantTimeEqual, utf8 } from '../lib/bytes.ts';
-import { PurserError, isPurserError } from '../lib/errors.ts';
-import { VERSION } from '../lib/version.ts';
-import { CoreClient } from '../client/core-client.ts';
-import { CoreResponseError, readEnvelope } from '../client/response.ts';
-import { Transport } from '../client/transport.ts';
-import { decodeJoinToken } from '../wire/join-token.ts';
-import { joinRequestSchema } from '../wire/node-protocol.ts';
-import { ensurePrivateDirectory, loadIdentity, lockStateDirectory, storeIdentity } from '../client/node/identity.ts';
-import type { NodeIdentity } from '../client/node/identity.ts';
+import { constantTimeEqual, utf8 } from '../../lib/bytes.ts';
+import { PurserError, isPurserError } from '../../lib/errors.ts';
+import { VERSION } from '../../lib/version.ts';
+import { CoreClient } from '../core-client.ts';
+import { CoreResponseError, readEnvelope } from '../response.ts';
+import { Transport } from '../transport.ts';
+import { decodeJoinToken } from '../../wire/join-token.ts';
+import { joinRequestSchema } from '../../wire/node-protocol.ts';
+import { ensurePrivateDirectory, loadIdentity, lockStateDirectory, storeIdentity } from './identity.ts';
+import type { NodeIdentity } from './identity.ts';
 
 const joinAnswerSchema = z.object({ node_id: z.string().min(1).max(128), cluster_id: z.string().min(1).max(128) });
 
