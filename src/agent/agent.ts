@@ -32,6 +32,7 @@ import { VolumeDefinitions } from './volume/definitions.ts';
 import { servePlugin } from './volume/plugin-server.ts';
 import { volumeDriver } from './volume/volume-driver.ts';
 import { Volumes } from './volume/volumes.ts';
+import { Warden } from './warden.ts';
 import { WatchFollower } from '../client/node/watch-follower.ts';
 
 export interface AgentSettings {
@@ -84,8 +85,9 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates), onRotated: (id, files) => actions.rotated(id, files) });
   const identities = new IdentityRefresh({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
   const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
-  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, identities, environment: settings.environment });
-  const environment = new Environment({ trees, core, rotation, log, isCoreAway });
+  const warden = new Warden(runDirectory);
+  const preparer = new Preparer({ trees, warden, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, identities, environment: settings.environment });
+  const environment = new Environment({ trees, core, rotation, log, isCoreAway, warden });
   const definitions = await VolumeDefinitions.open(join(stateDirectory, 'volumes'), log);
   const volumes = new Volumes({ definitions, trees, core, docker, containers, rotation, ledger, log, mountRoot });
   const lifecycle = new Lifecycle({ trees, containers, preparer, environment, markers, volumes, swarmLive, rotation, ledger, docker, log });

@@ -5,6 +5,7 @@ import { join, posix } from 'node:path';
 import { BundleDocument, arrayOf, memberAt, objectOf, stringOf, uint32Of, unusable, wrongType } from './bundle-document.ts';
 import { expectedCgroupPath } from './cgroup-path.ts';
 import { EnvList } from './env-list.ts';
+import { notifyOfExecs } from './exec-notices.ts';
 import type { LosslessObject } from '../lib/lossless-json.ts';
 
 export interface BundleMount {
@@ -82,6 +83,11 @@ export class Bundle {
     const [mount] = found;
     if (mount === undefined || found.length > 1) throw unusable(`the container has ${found.length} mounts at ${destination} where there should be one`);
     mount.set('source', source);
+  }
+
+  /** Makes the kernel tell a listener of each execve in the container. @throws ERR_WORKLOAD_INVALID, ERR_RUNTIME_BUNDLE when its seccomp profile does not allow that */
+  notifyOfExecs(listenerPath: string): void {
+    notifyOfExecs(objectOf(memberAt(this.#document.root, 'linux'), 'linux'), listenerPath);
   }
 
   /** The cgroup of the container's processes as /proc/PID/cgroup shows it. @throws ERR_RUNTIME_BUNDLE when there is none or it cannot be known */

@@ -56,6 +56,8 @@ const recordSchema = z.strictObject({
   /** What is done after files changed in place, and whether it is still to be done. */
   onRotate: onRotateSchema.optional(),
   isActionDue: z.boolean().optional(),
+  /** Child processes do not show values in their environment blocks (`purser.env=strict`). */
+  isStrict: z.literal(true).optional(),
   /** The files are those of a volume, in a tree of its own: one for each mount. `uses`: how often Docker has mounted and not unmounted it. */
   volume: z.strictObject({ name: z.string().max(256), mountId: z.string().regex(/^[0-9a-f]{64}$/), uses: z.number().int().min(1) }).optional(),
 });

@@ -39,6 +39,8 @@ export interface Declarations {
   readonly templates: readonly DeclaredTemplate[];
   /** Variables that get values, or lose an escape. */
   readonly variables: readonly DeclaredVariable[];
+  /** Values stay out of the environment blocks of child processes too. */
+  readonly isStrict: boolean;
   /** The token that says who the container is. */
   readonly identity: DeclaredIdentity | undefined;
   /** What is done after files changed in place. */
@@ -101,7 +103,7 @@ export function readDeclarations(spec: ContainerSpec): Declarations {
   }
   const identity = readIdentity(spec.labels, SECRETS_DIRECTORY, spec);
   refuseConflicts([...files, ...templates, ...identity === undefined ? [] : [identity]], spec.mountTargets);
-  return { files, templates, variables: values, identity, onRotate: readOnRotate(spec.labels) };
+  return { files, templates, variables: values, isStrict: mode === 'strict', identity, onRotate: readOnRotate(spec.labels) };
 }
 
 /** True when the file appears in the directory mounted on /run/secrets, false when it needs a mount of its own. */

@@ -11,8 +11,12 @@ import { invalidDeclaration, located } from './declaration-error.ts';
 
 export type Variable = readonly [name: string, value: string];
 
-/** `files-only`: what a variable names becomes a file, and only its path is in the environment. */
-export type EnvironmentMode = 'values' | 'files-only';
+/**
+ * What references in variables become. `strict`: values, which child processes inherit without having them in their blocks in the kernel;
+ * `files-only`: what a variable names becomes a file, and only its path is in the environment.
+ */
+export const ENVIRONMENT_MODES = ['values', 'strict', 'files-only'] as const;
+export type EnvironmentMode = (typeof ENVIRONMENT_MODES)[number];
 
 export const ENVIRONMENT_LABEL = 'purser.env';
 
@@ -38,11 +42,10 @@ export interface VariableReference {
 /** @throws ERR_WORKLOAD_INVALID for a mode that does not exist */
 export function environmentMode(labels: Readonly<Record<string, string>>, otherwise: EnvironmentMode): EnvironmentMode {
   const text = labels[ENVIRONMENT_LABEL];
-  const origin = `label ${ENVIRONMENT_LABEL}`;
   if (text === undefined) return otherwise;
-  if (text === 'values' || text === 'files-only') return text;
-  if (text === 'strict') throw invalidDeclaration(origin, 'strict is not supported by this version', 'use files-only: then no value is in any environment');
-  throw invalidDeclaration(origin, 'there is no such mode', 'write values or files-only');
+  const mode = ENVIRONMENT_MODES.find((one) => one === text);
+  if (mode === undefined) throw invalidDeclaration(`label ${ENVIRONMENT_LABEL}`, 'there is no such mode', `write ${ENVIRONMENT_MODES.join(', ')}`);
+  return mode;
 }
 
 /** `NAME_FILE=purser://…` asks for a file; every other reference in a variable for its value. */

@@ -9,17 +9,19 @@ import { bytesOfValue } from '../lib/secret-bytes.ts';
 import { formatReference } from '../wire/reference.ts';
 import type { Reference } from '../wire/reference.ts';
 import type { ResolveResult } from '../wire/node-protocol.ts';
-import { encodeEnvironment } from '../wire/shim-protocol.ts';
+import { MAX_REFERENCES_BYTES, encodeEnvironment } from '../wire/shim-protocol.ts';
+import type { ProcessEnvironment } from '../wire/shim-protocol.ts';
 import { isTemplate } from '../wire/template.ts';
 import { Bundle } from './bundle.ts';
 import type { ProcessFile } from './bundle.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { CoreLink } from './core-link.ts';
 import { eraseRendered, isVariableTarget, readVariables, referencesOf, renderVariables } from './environment-variables.ts';
-import type { DeclaredVariable, VariableReference } from './environment-variables.ts';
+import type { DeclaredVariable, RenderedVariable, Variable, VariableReference } from './environment-variables.ts';
 import { execVariables, grantOf } from './exec-variables.ts';
 import type { HiddenValue } from './fuse/messages.ts';
 import { explainOutcome, firstOf, isDelivery } from './resolve-outcome.ts';
+import type { Warden } from './warden.ts';
 
 export interface EnvironmentOptions {
   readonly trees: { values(id: string): Promise<readonly HiddenValue[]> };
@@ -27,6 +29,7 @@ export interface EnvironmentOptions {
   readonly rotation: { caughtUp(id: string): Promise<void> };
   /** True while the core is known to be away: then what is held may be old. */
   readonly isCoreAway: () => boolean;
+  readonly warden: Pick<Warden, 'ensure'>;
   readonly log: Logger;
 }
 
@@ -40,7 +43,7 @@ interface Wanted extends VariableReference {
 
 /** What is delivered, and which version the container holds of each hidden file. */
 export interface StartEnvironment {
-  readonly body: Uint8Array;
+  readonly body: ProcessEnvironment;
   readonly versions: ReadonlyMap<string, number>;
 }
 
@@ -59,11 +62,12 @@ export class Environment {
   async ofStart(record: ContainerRecord, directory: string): Promise<StartEnvironment> {
     const granted = new Set(record.files.filter(({ target }) => isVariableTarget(target)).map(({ variable }) => variable));
     // Others have lost their escape at create and would be read again as what they escaped.
-    const variables = readVariables((await Bundle.load(directory)).env.entries().filter(([name]) => granted.has(name)));
+    const env = (await Bundle.load(directory)).env.entries();
+    const variables = readVariables(env.filter(([name]) => granted.has(name)));
     const held = await this.#options.trees.values(record.workload.id);
     try {
       const versions = new Map(held.map(({ name, version }) => [name, version]));
-      return { body: await this.#body(record, variables, held, ({ grant }) => grant.kind === 'hidden' && !versions.has(grant.name)), versions };
+      return { body: await this.#body(record, env, variables, held, ({ grant }) => grant.kind === 'hidden' && !versions.has(grant.name)), versions };
     } finally {
       erase(held);
     }
@@ -74,31 +78,33 @@ export class Environment {
    * @returns undefined when none has a value
    * @throws ERR_WORKLOAD_INVALID for a reference that the container did not declare at its start
    */
-  async ofExec(record: ContainerRecord | undefined, file: ProcessFile): Promise<Uint8Array | undefined> {
+  async ofExec(record: ContainerRecord | undefined, file: ProcessFile): Promise<ProcessEnvironment | undefined> {
     const env = file.env.entries();
     if (!env.some(([, text]) => isTemplate(text))) return undefined;
     const { edits, variables } = execVariables(env, record?.files ?? []);
+    // runc starts nothing in such a container without it.
+    if (record?.isStrict === true) await this.#options.warden.ensure();
     // Read before anything is written: a refusal leaves the file as it was.
-    const body = record === undefined || variables.length === 0 ? undefined : await this.#current(record, variables);
+    const body = record === undefined || variables.length === 0 ? undefined : await this.#current(record, env, variables);
     for (const [name, value] of edits) if (value === undefined) file.env.delete(name); else file.env.set(name, value);
     if (edits.size > 0) await file.save();
     return body;
   }
 
-  async #current(record: ContainerRecord, variables: readonly DeclaredVariable[]): Promise<Uint8Array> {
+  async #current(record: ContainerRecord, env: readonly Variable[], variables: readonly DeclaredVariable[]): Promise<ProcessEnvironment> {
     const isAway = this.#options.isCoreAway();
     // A rotation that is known and under way counts as done.
     if (!isAway) await withDeadline(this.#options.rotation.caughtUp(record.workload.id), FRESH_MS, late).catch(() => undefined);
     const held = await this.#options.trees.values(record.workload.id);
     try {
       const names = new Set(held.map(({ name }) => name));
-      return await this.#body(record, variables, held, ({ grant }) => isAway || !names.has(grant.name));
+      return await this.#body(record, env, variables, held, ({ grant }) => isAway || !names.has(grant.name));
     } finally {
       erase(held);
     }
   }
 
-  async #body(record: ContainerRecord, variables: readonly DeclaredVariable[], held: readonly HiddenValue[], mustAsk: (wanted: Wanted) => boolean): Promise<Uint8Array> {
+  async #body(record: ContainerRecord, env: readonly Variable[], variables: readonly DeclaredVariable[], held: readonly HiddenValue[], mustAsk: (wanted: Wanted) => boolean): Promise<ProcessEnvironment> {
     const wanted = referencesOf(variables).map((one) => ({ ...one, grant: grantOf(record.files, one.variable, one.reference) }));
     const contents = new Map(held.map(({ name, content }) => [name, content]));
     const isHeld = ({ grant }: Wanted): boolean => grant.kind !== 'hidden' || contents.has(grant.name);
@@ -110,7 +116,7 @@ export class Environment {
       return contents.get(grant.name) ?? (reference.default === undefined ? undefined : Buffer.from(reference.default));
     });
     try {
-      return encodeEnvironment(rendered);
+      return { values: encodeEnvironment(rendered), references: record.isStrict === true ? referencesFor(rendered, env) : undefined };
     } finally {
       eraseRendered(rendered);
       for (const { content } of fresh.values()) content?.fill(0);
@@ -146,6 +152,17 @@ export class Environment {
       return [];
     }
   }
+}
+
+/** The texts of the delivered variables as Docker knows them. @throws ERR_WORKLOAD_INVALID when there is too much of them */
+function referencesFor(rendered: readonly RenderedVariable[], env: readonly Variable[]): Uint8Array | undefined {
+  const delivered = new Set(rendered.flatMap(([name, value]) => value === undefined ? [] : [name]));
+  if (delivered.size === 0) return undefined;
+  // getenv(3) gives the first, which readVariables() has read.
+  const texts = env.filter(([name], index) => delivered.has(name) && env.findIndex(([other]) => other === name) === index);
+  const references = encodeEnvironment(texts.map(([name, text]) => [name, Buffer.from(text)]));
+  if (references.length <= MAX_REFERENCES_BYTES) return references;
+  throw new PurserError('ERR_WORKLOAD_INVALID', `label purser.env: strict takes at most ${MAX_REFERENCES_BYTES} bytes of references in variables`, { hint: 'use purser.env=files-only' });
 }
 
 function keyOf(variable: string, reference: Reference): string {

@@ -37,7 +37,7 @@ export function inheritedDescriptors(environment: NodeJS.ProcessEnv = process.en
  * @throws ERR_FUSE_UNAVAILABLE when purser-runtime cannot be run
  */
 export async function launch(runDirectory: string): Promise<number> {
-  const program = findProgram();
+  const program = runtimeProgram();
   const own = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
   const { execve } = process as { execve?: (file: string, argv: readonly string[], environment: NodeJS.ProcessEnv) => never };
   if (execve !== undefined) return execve.call(process, program, [program, 'purser-agent', '--run-dir', runDirectory, '--', ...own], process.env);
@@ -59,8 +59,11 @@ function spawnAndWait(program: string, args: readonly string[]): Promise<number>
   });
 }
 
-/** Beside the command itself, then in PATH. */
-function findProgram(): string {
+/**
+ * Where purser-runtime is: beside the command itself, then in PATH.
+ * @throws ERR_FUSE_UNAVAILABLE when it is nowhere
+ */
+export function runtimeProgram(): string {
   const folders = [process.argv[1] === undefined ? '' : dirname(realpathSync(process.argv[1])), ...(process.env['PATH'] ?? '').split(delimiter)];
   const found = folders.filter((folder) => folder.startsWith('/')).map((folder) => join(folder, PROGRAM)).find((path) => existsSync(path));
   if (found === undefined) throw notRun(PROGRAM, new Error('it is neither beside this command nor in PATH'));

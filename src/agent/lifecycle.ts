@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
-import type { ShimRequest } from '../wire/shim-protocol.ts';
+import type { ProcessEnvironment, ShimRequest } from '../wire/shim-protocol.ts';
 import { ProcessFile } from './bundle.ts';
 import { readContainerFacts } from './container-facts.ts';
 import { hasStarted } from './container-start.ts';
@@ -54,7 +54,7 @@ export class Lifecycle {
    * @returns the variables for the new process (shim-protocol.ts), which the caller erases; undefined when it gets none
    * @throws the reason of a refusal
    */
-  async request(request: ShimRequest): Promise<Uint8Array | undefined> {
+  async request(request: ShimRequest): Promise<ProcessEnvironment | undefined> {
     return this.#lock.run(request.id, async () => {
       switch (request.verb) {
         case 'create':
@@ -140,7 +140,7 @@ export class Lifecycle {
   }
 
   /** The runtime asks this only for a container that has variables with references. */
-  async #start(id: string): Promise<Uint8Array> {
+  async #start(id: string): Promise<ProcessEnvironment> {
     const { containers, environment, markers, ledger } = this.#options;
     const record = containers.get(id);
     try {
@@ -162,7 +162,7 @@ export class Lifecycle {
     }
   }
 
-  async #exec(id: string, path: string): Promise<Uint8Array | undefined> {
+  async #exec(id: string, path: string): Promise<ProcessEnvironment | undefined> {
     const record = this.#options.containers.get(id);
     try {
       return await this.#options.environment.ofExec(record, await ProcessFile.load(path));

@@ -3,6 +3,7 @@
 import { PurserError } from '../lib/errors.ts';
 import { createLog } from '../lib/log.ts';
 import { startAgent } from './agent.ts';
+import { ENVIRONMENT_MODES } from './environment-variables.ts';
 import { DEFAULT_STATE_DIRECTORY, requireIdentity } from '../client/node/identity.ts';
 import { PLUGIN_SOCKET } from '../wire/plugin.ts';
 import { inheritedDescriptors, launch } from './launcher.ts';
@@ -19,7 +20,7 @@ export interface AgentOptions {
   /** Overrides the address of the core. */
   readonly address?: string;
   readonly logLevel?: string;
-  /** What references in variables become when no label says so: values (default) or files-only. */
+  /** What references in variables become when no label says so: values (default), strict or files-only. */
   readonly env?: string;
 }
 
@@ -29,7 +30,8 @@ export interface AgentOptions {
  */
 export async function runAgent(options: AgentOptions = {}): Promise<number> {
   const { stateDir = DEFAULT_STATE_DIRECTORY, runDir = RUN_DIRECTORY, dockerSocket = '/run/docker.sock', address, logLevel, env = 'values' } = options;
-  if (env !== 'values' && env !== 'files-only') throw new PurserError('ERR_CONFIG_INVALID', '--env has a mode that does not exist', { hint: 'write --env values or --env files-only' });
+  const environment = ENVIRONMENT_MODES.find((mode) => mode === env);
+  if (environment === undefined) throw new PurserError('ERR_CONFIG_INVALID', '--env has a mode that does not exist', { hint: `write --env ${ENVIRONMENT_MODES.join(', --env ')}` });
   const log = createLog('agent', logLevel);
   const descriptors = inheritedDescriptors();
   if (descriptors === undefined) {
@@ -44,7 +46,7 @@ export async function runAgent(options: AgentOptions = {}): Promise<number> {
   // Node would open a debugger port on this one, and with it the memory.
   process.on('SIGUSR1', () => undefined);
   const agent = await startAgent({
-    stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment: env,
+    stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment,
     // An agent beside the host's own must not take Docker's path from it.
     pluginSocket: runDir === RUN_DIRECTORY ? PLUGIN_SOCKET : undefined,
   }, descriptors, log);

@@ -33,6 +33,7 @@ import { explainOutcome, firstOf, isDelivery } from './resolve-outcome.ts';
 import type { Rotation } from './rotation.ts';
 import { openTemplates, renderAnswers, templateReferences } from './template-files.ts';
 import type { OpenTemplate } from './template-files.ts';
+import type { Warden } from './warden.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
 
 export interface SecretTrees {
@@ -52,6 +53,7 @@ export interface PrepareOptions {
   /** The read-only bind of the filesystem: `<run-dir>/ro`. */
   readonly mountRoot: string;
   readonly markers: Pick<EnvironmentMarkers, 'put' | 'remove'>;
+  readonly warden: Pick<Warden, 'ensure' | 'listenerPath'>;
   /** What references in variables become when no label says so. */
   readonly environment: EnvironmentMode;
   /** True while the core is known to be away: Swarm secrets then start with Docker's own value, without waiting. */
@@ -98,12 +100,14 @@ export class Preparer {
     checkVariables(declared, wish);
     const placement = placeFiles(wish);
     if (placement.granted.length === 0 && placement.variables.size === 0) return;
+    const isStrict = declared.isStrict && hasVariables(placement);
     const record: ContainerRecord = {
       workload: facts.workload, grantedAt: Date.now(), files: placement.granted, overMounts: [],
       ...(declared.onRotate === undefined ? {} : { onRotate: declared.onRotate }),
+      ...(isStrict ? { isStrict } : {}),
       ...(facts.dockerRoot === undefined ? {} : { dockerRoot: facts.dockerRoot }),
     };
-    await this.#install(bundle, directory, facts.workload.id, placement);
+    await this.#install(bundle, directory, facts.workload.id, placement, isStrict);
     if (placement.granted.length === 0) return;
     this.#options.containers.put(record);
     this.#options.ledger.granted(record);
@@ -191,14 +195,18 @@ export class Preparer {
       { hint: 'a workload role that matches this container must allow it: purser workload write … --identity-audience' });
   }
 
-  async #install(bundle: Bundle, directory: string, id: string, placement: Placement): Promise<void> {
+  async #install(bundle: Bundle, directory: string, id: string, placement: Placement, isStrict: boolean): Promise<void> {
     const root = `${this.#options.mountRoot}/${id}`;
     if (placement.files.length > 0) await this.#options.trees.add({ id, cgroupPath: bundle.cgroupPath, files: placement.files });
     try {
+      if (isStrict) {
+        bundle.notifyOfExecs(this.#options.warden.listenerPath);
+        await this.#options.warden.ensure();
+      }
       for (const [destination, place] of placement.mounts) bundle.addMount({ destination, source: `${root}/${place}`, type: 'bind', options: MOUNT_OPTIONS });
       for (const [destination, place] of placement.swaps) bundle.replaceMountSource(destination, `${root}/${place}`);
       for (const [name, value] of placement.variables) if (value === undefined) bundle.env.delete(name); else bundle.env.set(name, value);
-      if (placement.mounts.size + placement.swaps.size + placement.variables.size > 0) await bundle.save();
+      if (isStrict || placement.mounts.size + placement.swaps.size + placement.variables.size > 0) await bundle.save();
       if (hasVariables(placement)) await this.#options.markers.put(id, directory);
     } catch (error) {
       await this.#options.markers.remove(id);

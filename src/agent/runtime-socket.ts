@@ -9,12 +9,12 @@ import { dirname } from 'node:path';
 import type { Logger } from 'pino';
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
-import { MAX_SHIM_LINE_BYTES, shimRequestSchema } from '../wire/shim-protocol.ts';
-import type { ShimRequest } from '../wire/shim-protocol.ts';
+import { MAX_SHIM_LINE_BYTES, environmentLine, eraseEnvironment, shimRequestSchema } from '../wire/shim-protocol.ts';
+import type { ProcessEnvironment, ShimRequest } from '../wire/shim-protocol.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
 
 /** Handles one request; what it throws becomes the `error` line that Docker shows to the user, what it gives is erased when it is sent. */
-export type RuntimeHandler = (request: ShimRequest) => Promise<Uint8Array | undefined>;
+export type RuntimeHandler = (request: ShimRequest) => Promise<ProcessEnvironment | undefined>;
 
 export interface RuntimeSocketOptions {
   readonly path: string;
@@ -77,23 +77,24 @@ export class RuntimeSocket {
 
   async #answer(socket: Socket): Promise<void> {
     let answer = 'ok';
-    let variables: Uint8Array | undefined;
+    let environment: ProcessEnvironment | undefined;
     try {
       const request = parseRequest(await readLine(socket, this.#options.lineTimeoutMs));
       const handled = this.#options.handler(request);
-      variables = await withDeadline(handled, this.#options.answerTimeoutMs, () => {
-        handled.then((nobodyWaits) => nobodyWaits?.fill(0), () => undefined);
+      environment = await withDeadline(handled, this.#options.answerTimeoutMs, () => {
+        handled.then(eraseEnvironment, () => undefined);
         return tooLate();
       });
-      if (variables !== undefined) answer = `environment ${variables.length}`;
+      if (environment !== undefined) answer = environmentLine(environment);
     } catch (error) {
       answer = `error ${oneLine(describe(error))}`;
       this.#options.log.warn({ reason: answer.slice(6) }, 'runtime request refused');
     }
-    if (socket.destroyed) return void variables?.fill(0);
-    socket.once('close', () => variables?.fill(0));
+    if (socket.destroyed) return eraseEnvironment(environment);
+    socket.once('close', () => { eraseEnvironment(environment); });
     socket.write(`${answer}\n`);
-    socket.end(variables ?? '');
+    if (environment?.references !== undefined) socket.write(environment.values);
+    socket.end(environment?.references ?? environment?.values ?? '');
   }
 }
 

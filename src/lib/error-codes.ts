@@ -65,6 +65,7 @@ export const ERROR_CODES = {
 
   ERR_RUNTIME_CONFIG: 'the Docker daemon configuration cannot be read or merged safely',
   ERR_RUNTIME_BUNDLE: 'the container bundle cannot be read or changed',
+  ERR_RUNTIME_STRICT: 'this host cannot keep values out of the environment blocks of child processes (purser.env=strict)',
   ERR_DOCKER_ACTION: 'a container could not be restarted, or a command could not be run in it',
   ERR_DOCKER_UNAVAILABLE: 'no Docker daemon answers',
   ERR_WORKLOAD_INVALID: 'the declarations of a container (labels, variables, mounts) are not valid',

@@ -1,6 +1,6 @@
 /*
- * The conversation with the agent (src/wire/PROTOCOL.md): one JSON line up, one plain line down: `ok`, `error <text>` or `environment <n>`, and
- * only behind the last n bytes of values, which go straight into secret memory.
+ * The conversation with the agent (src/wire/PROTOCOL.md): one JSON line up, one plain line down: `ok`, `error <text>`, `environment <n>` or
+ * `strict <n> <m>`, and only behind the last two the bytes of values, which go straight into secret memory.
  */
 
 #define _GNU_SOURCE
@@ -25,7 +25,6 @@
 /* A restarted agent listens again after one start of Node. */
 #define RESTART_MS 3000
 #define ANSWER_MAX 4096
-#define ENVIRONMENT "environment "
 
 char *json_quote(const char *text)
 {
@@ -120,25 +119,26 @@ static enum answer understand(const char *line, char *reason, size_t size)
 	return not_understood(reason, size);
 }
 
-/* The n of `environment <n>`: plain decimal, in bounds. */
-static bool payload_size(const char *line, size_t *payload)
+/* The sizes of `environment <n>` or `strict <n> <m>`: plain decimal, in bounds. */
+static bool payload_sizes(const char *line, size_t *values, size_t *references)
 {
-	const char *digits = line + strlen(ENVIRONMENT);
+	int end = 0;
 
-	if (strncmp(line, ENVIRONMENT, strlen(ENVIRONMENT)) != 0 || strlen(digits) < 1 || strlen(digits) > 6
-	    || strspn(digits, "0123456789") != strlen(digits))
+	*references = 0;
+	if (strspn(line, "abcdefghijklmnopqrstuvwxyz 0123456789") != strlen(line))
 		return false;
-	*payload = (size_t)atol(digits);
-	return *payload <= ENVIRONMENT_MAX;
+	if (sscanf(line, "environment %6zu%n", values, &end) != 1 && (sscanf(line, "strict %6zu %7zu%n", values, references, &end) != 2 || *references == 0))
+		return false;
+	return line[end] == '\0' && *values <= ENVIRONMENT_MAX && *references <= REFERENCES_MAX;
 }
 
-static enum answer receive_environment(int fd, size_t payload, struct environment *environment, long deadline, char *reason, size_t size)
+static enum answer receive_environment(int fd, size_t values, size_t references, struct environment *environment, long deadline, char *reason, size_t size)
 {
 	enum answer result = ANSWER_ENVIRONMENT;
 
 	secret_protect_process();
-	environment_init(environment, payload);
-	if (channel_read(fd, environment->payload, payload, deadline) < 0)
+	environment_init(environment, values, references);
+	if (channel_read(fd, environment->payload, values + references, deadline) < 0)
 		result = failed_by(reason, size, errno);
 	else if (!environment_parse(environment))
 		result = not_understood(reason, size);
@@ -174,7 +174,7 @@ enum answer agent_ask(const struct question *question, bool patient, struct envi
 	long deadline = channel_now() + (patient ? PATIENT_MS : IMPATIENT_MS);
 	char answer[ANSWER_MAX], *line;
 	enum answer result;
-	size_t payload;
+	size_t values, references;
 	int fd = connect_to_agent(patient, deadline);
 
 	if (fd < 0)
@@ -182,8 +182,8 @@ enum answer agent_ask(const struct question *question, bool patient, struct envi
 	line = question_line(question);
 	if (channel_send(fd, line, strlen(line), deadline) < 0 || channel_read_line(fd, answer, sizeof(answer), deadline) < 0)
 		result = failed_by(reason, size, errno);
-	else if (environment && payload_size(answer, &payload))
-		result = receive_environment(fd, payload, environment, deadline, reason, size);
+	else if (environment && payload_sizes(answer, &values, &references))
+		result = receive_environment(fd, values, references, environment, deadline, reason, size);
 	else
 		result = understand(answer, reason, size);
 	free(line);

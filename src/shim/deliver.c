@@ -20,6 +20,7 @@
 #include "deliver.h"
 #include "rewrite.h"
 #include "trace.h"
+#include "warden.h"
 
 /* Between the end of `runc start` and the program's execve: startContainer hooks run there. */
 #define EXEC_MS 30000
@@ -63,6 +64,12 @@ static void note_exec(struct delivery *d, pid_t pid)
 		trace_resume(pid, 0);
 		return;
 	case REWRITE_DONE:
+		/* Before it has a child that could inherit. */
+		if (d->environment->references && !warden_tell(pid, d->environment, d->reason, d->size)) {
+			fail(d, d->reason);
+			kill(pid, SIGKILL);
+			break;
+		}
 		d->outcome = SETTLED;
 		trace_detach(&d->trace, pid, 0);
 		break;

@@ -16,10 +16,15 @@
 #define HEAD 8
 #define VARIABLES_MAX 1024
 
-void environment_init(struct environment *e, size_t size)
+static size_t room(const struct environment *e)
 {
-	*e = (struct environment){ .size = size };
-	e->payload = secret_alloc(size ? size : 1);
+	return e->size + e->references ? e->size + e->references : 1;
+}
+
+void environment_init(struct environment *e, size_t size, size_t references)
+{
+	*e = (struct environment){ .size = size, .references = references };
+	e->payload = secret_alloc(room(e));
 	e->variables = allocate(VARIABLES_MAX, sizeof(*e->variables));
 }
 
@@ -86,7 +91,7 @@ long environment_find(const struct environment *e, const char *entry, size_t len
 
 void environment_free(struct environment *e)
 {
-	secret_free(e->payload, e->size ? e->size : 1);
+	secret_free(e->payload, room(e));
 	free(e->variables);
 	*e = (struct environment){ 0 };
 }

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #define ENVIRONMENT_MAX (256u << 10)
+#define REFERENCES_MAX (1u << 20)
 
 /* A variable as the process must see it. Points into the payload; not terminated. */
 struct variable {
@@ -16,12 +17,13 @@ struct variable {
 struct environment {
 	char *payload;
 	size_t size;
+	size_t references; /* bytes behind the payload, in the same form: what is to be shown for the values (purser.env=strict); 0: not wanted */
 	struct variable *variables;
 	size_t count;
 };
 
-/* Makes room for a payload of `size` bytes, to be filled and then parsed. */
-void environment_init(struct environment *e, size_t size);
+/* Makes room for a payload of `size` bytes and for references, to be filled; the payload is then parsed. */
+void environment_init(struct environment *e, size_t size, size_t references);
 
 /* Finds the variables in the filled payload. False when it is malformed; then nothing of it may be used. */
 bool environment_parse(struct environment *e);

@@ -1,11 +1,8 @@
 #pragma once
 
-#define HOLDER_FDS 3 /* /dev/fuse, then the two state files */
+#include "run_dir.h"
 
-/* Where things are in a run directory. */
-struct run_dir {
-	char *path, *lock, *socket, *fs, *ro;
-};
+#define HOLDER_FDS 3 /* /dev/fuse, then the two state files */
 
 /* Mounts, creates the state files and leaves a detached holder process behind. Ends the process with an error when it cannot. */
 void holder_start(const struct run_dir *dir, int argc, char **argv);

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -24,11 +23,13 @@
 #include "launcher.h"
 #include "mounts.h"
 #include "report.h"
+#include "run_dir.h"
+#include "warden.h"
 
 #define FIRST_FD 3
-#define LOCK_MS 10000
 #define HOLDER_MS 5000
 #define USAGE_AGENT "purser-runtime purser-agent [--run-dir DIR] [--parent-death TERM|KILL] -- COMMAND…"
+#define USAGE_WARDEN "purser-runtime purser-warden [--run-dir DIR]"
 #define USAGE_RELEASE "purser-runtime purser-holder-release [--run-dir DIR]"
 
 struct options {
@@ -71,36 +72,6 @@ static struct options parse(int argc, char **argv, const char *line)
 	return options;
 }
 
-/* The directory decides who is asked for descriptors and what is mounted over, so nobody but root may be able to change it. */
-static struct run_dir open_run_dir(const char *path)
-{
-	struct stat st;
-	char *real = realpath(path, NULL);
-
-	if (!real || stat(real, &st) < 0)
-		die(format("the run directory %s cannot be used: %s", path, strerror(errno)), "run the agent as root, or choose another --run-dir");
-	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022))
-		die(format("the run directory %s can be changed by others than root", path), format("chown root %s && chmod 0711 %s", path, path));
-	return (struct run_dir){ .path = real, .lock = format("%s/holder.lock", real), .socket = format("%s/holder.sock", real),
-		.fs = format("%s/fs", real), .ro = format("%s/ro", real) };
-}
-
-/* One starter or releaser at a time. Returns the descriptor that keeps the lock. */
-static int take_lock(const char *path)
-{
-	long deadline = channel_now() + LOCK_MS;
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-
-	if (fd < 0)
-		die(format("the lock %s cannot be opened: %s", path, strerror(errno)), "run the agent as root");
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		if ((errno != EWOULDBLOCK && errno != EINTR) || channel_now() >= deadline)
-			die(format("the lock %s cannot be taken: %s", path, strerror(errno)), "another agent is being started: wait for it, or end it");
-		poll(NULL, 0, 20);
-	}
-	return fd;
-}
-
 /* Returns a connection, or -1 when no holder runs. */
 static int connect_to_holder(const struct run_dir *dir)
 {
@@ -122,7 +93,7 @@ static void ask_for_fds(int holder, int fds[HOLDER_FDS])
 
 static void obtain_fds(const struct run_dir *dir, int fds[HOLDER_FDS], int argc, char **argv)
 {
-	int lock = take_lock(dir->lock), holder = connect_to_holder(dir);
+	int lock = run_dir_lock(dir), holder = connect_to_holder(dir);
 
 	if (holder < 0) {
 		holder_start(dir, argc, argv);
@@ -175,7 +146,7 @@ int launcher_main(int argc, char **argv)
 		usage("no command to start was given", USAGE_AGENT);
 	if (mkdir(options.run_dir, 0711) < 0 && errno != EEXIST)
 		die(format("the run directory %s cannot be created: %s", options.run_dir, strerror(errno)), "run the agent as root");
-	dir = open_run_dir(options.run_dir);
+	dir = run_dir_open(options.run_dir);
 	obtain_fds(&dir, fds, argc, argv);
 	place_fds(fds);
 	if (options.death_signal) {
@@ -190,6 +161,21 @@ int launcher_main(int argc, char **argv)
 	die(format("%s cannot be started: %s", options.command[0], strerror(errno)), "check the path of the command after --");
 }
 
+int warden_main(int argc, char **argv)
+{
+	struct options options = parse(argc, argv, USAGE_WARDEN);
+	struct run_dir dir;
+	int lock;
+
+	if (options.command)
+		usage("purser-warden takes no command", USAGE_WARDEN);
+	dir = run_dir_open(options.run_dir);
+	lock = run_dir_lock(&dir);
+	if (channel_connect(dir.warden, channel_now() + HOLDER_MS) < 0)
+		warden_start(&dir, lock);
+	return 0;
+}
+
 int release_main(int argc, char **argv)
 {
 	struct options options = parse(argc, argv, USAGE_RELEASE);
@@ -201,8 +187,9 @@ int release_main(int argc, char **argv)
 		usage("purser-holder-release takes no command", USAGE_RELEASE);
 	if (access(options.run_dir, F_OK) < 0 && errno == ENOENT)
 		return 0;
-	dir = open_run_dir(options.run_dir);
-	(void)take_lock(dir.lock);
+	dir = run_dir_open(options.run_dir);
+	(void)run_dir_lock(&dir);
+	warden_release(&dir);
 	holder = connect_to_holder(&dir);
 	if (holder < 0) {
 		/* No holder, but perhaps what a killed one left. */

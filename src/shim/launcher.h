@@ -3,5 +3,8 @@
 /* `purser-agent`: gets the descriptors from the holder (starting one if needed) and becomes the agent. */
 int launcher_main(int argc, char **argv);
 
-/* `purser-holder-release`: ends the holder and takes its mounts away. */
+/* `purser-warden`: starts a warden unless one runs. */
+int warden_main(int argc, char **argv);
+
+/* `purser-holder-release`: ends the holder and takes its mounts away, and ends the warden. */
 int release_main(int argc, char **argv);

@@ -32,12 +32,18 @@ bool registers_get(pid_t pid, struct user_regs_struct *registers)
 	return true;
 }
 
+bool registers_set(pid_t pid, const struct user_regs_struct *registers)
+{
+	struct user_regs_struct copy = *registers;
+	struct iovec area = { &copy, sizeof(copy) };
+
+	return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &area) == 0;
+}
+
 bool registers_set_stack(pid_t pid, struct user_regs_struct *registers, uint64_t sp)
 {
-	struct iovec area = { registers, sizeof(*registers) };
-
 	registers->STACK_POINTER = sp;
-	return ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &area) == 0;
+	return registers_set(pid, registers);
 }
 
 uint64_t registers_stack(const struct user_regs_struct *registers)

@@ -12,3 +12,6 @@ bool registers_get(pid_t pid, struct user_regs_struct *registers);
 bool registers_set_stack(pid_t pid, struct user_regs_struct *registers, uint64_t sp);
 
 uint64_t registers_stack(const struct user_regs_struct *registers);
+
+/* Writes all registers of a stopped tracee. False with errno. */
+bool registers_set(pid_t pid, const struct user_regs_struct *registers);

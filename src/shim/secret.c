@@ -40,6 +40,11 @@ void *secret_alloc(size_t size)
 	return memory;
 }
 
+void secret_share(void *memory, size_t size)
+{
+	(void)madvise(memory, size, MADV_DOFORK);
+}
+
 void secret_free(void *memory, size_t size)
 {
 	if (!memory)

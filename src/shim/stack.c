@@ -70,11 +70,18 @@ bool stack_parse(struct stack *s)
 	return false;
 }
 
-/* Which variable envp[i] sets, or -1. stack_parse() has checked the pointer. */
+const char *stack_variable(const struct stack *s, size_t i, size_t *len)
+{
+	const char *text = string_at(s, s->words[s->envp + i], len);
+
+	return text ? text : (*len = 0, "");
+}
+
+/* Which variable envp[i] sets, or -1. */
 static long variable_at(const struct stack *s, const struct environment *e, size_t i, const char **entry, size_t *len)
 {
-	*entry = string_at(s, s->words[s->envp + i], len);
-	return *entry ? environment_find(e, *entry, *len) : -1;
+	*entry = stack_variable(s, i, len);
+	return environment_find(e, *entry, *len);
 }
 
 bool stack_holds(const struct stack *s, const struct environment *e, const struct expected *expected)

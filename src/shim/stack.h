@@ -26,6 +26,9 @@ struct image {
 /* Finds envp and the end of the block. False when this is not the stack of a 64-bit program that has just begun. */
 bool stack_parse(struct stack *s);
 
+/* The string that envp[i] points to; stack_parse() has checked that it stands on the stack. */
+const char *stack_variable(const struct stack *s, size_t i, size_t *len);
+
 /* True when every variable of `e` stands on the stack: by its name or, with `expected`, with a value that is expected. */
 bool stack_holds(const struct stack *s, const struct environment *e, const struct expected *expected);
 

@@ -19,11 +19,32 @@ export const shimRequestSchema = z.discriminatedUnion('verb', [
 
 export type ShimRequest = z.infer<typeof shimRequestSchema>;
 
+/** Largest part of references in a `strict` answer, as in src/shim/environment.h. */
+export const MAX_REFERENCES_BYTES = 1 << 20;
+
 const REMOVED = 0xffff_ffff;
 const HEAD_BYTES = 8;
 
+/** What a process gets. All of it holds values, or may, and is erased by whoever sends it. */
+export interface ProcessEnvironment {
+  readonly values: Uint8Array;
+  /** What the kernel is to show instead of the values in child processes (`purser.env=strict`). */
+  readonly references?: Uint8Array | undefined;
+}
+
+/** The line before the bytes. */
+export function environmentLine({ values, references }: ProcessEnvironment): string {
+  return references === undefined ? `environment ${values.length}` : `strict ${values.length} ${references.length}`;
+}
+
+export function eraseEnvironment(environment: ProcessEnvironment | undefined): void {
+  environment?.values.fill(0);
+  // A reference's default may be a secret.
+  environment?.references?.fill(0);
+}
+
 /**
- * The body of an `environment` answer. In memory of its own: it holds values, and the caller erases it.
+ * The body of an `environment` answer, or one part of a `strict` one. In memory of its own: it holds values, and the caller erases it.
  * @param variables names and values; undefined removes the variable
  */
 export function encodeEnvironment(variables: readonly (readonly [name: string, value: Uint8Array | undefined])[]): Uint8Array {

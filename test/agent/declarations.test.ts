@@ -62,7 +62,6 @@ const refused: readonly { name: string; given: Partial<ContainerSpec>; says: Reg
   { name: 'a plain value in a label', given: { labels: { 'purser.file.db': 'hunter2' } }, says: /label purser\.file\.db: the value is not a reference/ },
   { name: 'a malformed reference', given: { labels: { 'purser.file.db': 'purser://' } }, says: /label purser\.file\.db: /, code: 'ERR_REFERENCE_SYNTAX' },
   { name: 'a reference in PATH', given: { env: [['PATH', `/bin:\${${REF}}`]] }, says: /variable PATH: it cannot have a reference: the runtime looks for the command/ },
-  { name: 'the mode strict', given: { labels: { 'purser.env': 'strict' } }, says: /label purser\.env: strict is not supported by this version/ },
   { name: 'a mode that does not exist', given: { labels: { 'purser.env': 'files' } }, says: /label purser\.env: there is no such mode/ },
   { name: 'a longer value for a file', given: { labels: ONLY, env: [['URL', `postgres://app:\${${REF}}@db`]] }, says: /variable URL: a reference inside a longer value cannot become a file/ },
   { name: 'a file whose variable is taken', given: { labels: ONLY, env: [['PW', REF], ['PW_FILE', '/own']] }, says: /variable PW: the variable PW_FILE, which would name its file, is taken/ },

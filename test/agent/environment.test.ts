@@ -35,9 +35,10 @@ function world(part: { held?: Readonly<Record<string, string>>; isAway?: boolean
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }));
   const asked: string[] = [];
   const handedOut: Uint8Array[] = [];
+  const wardens = { count: 0 };
   const { log, text } = recordedLog();
   const environment = new Environment({
-    log, isCoreAway: () => part.isAway === true, rotation: { caughtUp: part.caughtUp ?? (async () => undefined) },
+    log, warden: { ensure: async () => { wardens.count++; } }, isCoreAway: () => part.isAway === true, rotation: { caughtUp: part.caughtUp ?? (async () => undefined) },
     trees: { values: async () => Object.entries(part.held ?? HELD).map(([name, value]) => {
       const content = Buffer.from(value);
       handedOut.push(content);
@@ -54,13 +55,20 @@ function world(part: { held?: Readonly<Record<string, string>>; isAway?: boolean
   const exec = async (env: readonly string[] = ENV): Promise<Record<string, string | undefined> | undefined> => {
     writeFileSync(path, JSON.stringify({ args: ['sh'], env }), { mode: 0o600 });
     const body = await environment.ofExec(record, await ProcessFile.load(path));
-    return body === undefined ? undefined : decodeEnvironment(body);
+    return body === undefined ? undefined : decodeEnvironment(body.values);
   };
   const start = async (): Promise<Record<string, string | undefined>> => {
     writeFileSync(join(directory, 'config.json'), JSON.stringify({ process: { env: [...ENV, 'ESC=${purser://x}'] } }));
-    return decodeEnvironment((await environment.ofStart(record, directory)).body);
+    const { body } = await environment.ofStart(record, directory);
+    assert.equal(body.references, undefined, 'only strict containers have references to show');
+    return decodeEnvironment(body.values);
   };
-  return { exec, start, asked, handedOut, logged: text, file: () => readFileSync(path, 'utf8') };
+  /** As a container with purser.env=strict. */
+  const strict = async (env: readonly string[] = ENV) => {
+    writeFileSync(path, JSON.stringify({ args: ['sh'], env }), { mode: 0o600 });
+    return environment.ofExec({ ...record, isStrict: true }, await ProcessFile.load(path));
+  };
+  return { exec, start, strict, wardens, asked, handedOut, logged: text, file: () => readFileSync(path, 'utf8') };
 }
 
 const STARTED = { PW: 'held', URL: 'db://held@x', D: 'mine', O: undefined };
@@ -121,4 +129,13 @@ test('no value reaches the log', async () => {
   await exec();
   assert.match(logged(), /the core cannot say whether variables changed/);
   assert.doesNotMatch(logged(), /held|mine|aGVsZA/);
+});
+
+test('a strict container also gets the texts to show, and its warden, before it can exec', async () => {
+  const { strict, wardens } = world();
+  const body = await strict();
+  assert.equal(wardens.count, 1);
+  const shown = decodeEnvironment(body!.references!);
+  assert.deepEqual(Object.keys(shown).sort(), Object.entries(decodeEnvironment(body!.values)).flatMap(([name, value]) => value === undefined ? [] : [name]).sort());
+  assert.ok(Object.entries(shown).every(([name, text]) => ENV.includes(`${name}=${text}`)));
 });

@@ -76,13 +76,14 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [], mode = 
   const markers = await EnvironmentMarkers.open(join(directory, 'environment'));
   const isCoreAway = (): boolean => core.isDown;
   const docker = { running: [] as string[], listed: async () => undefined, runningIds: async () => docker.running, info: async () => ({ dockerRoot, swarmNodeId: undefined }) };
-  const preparer = new Preparer({ trees, core, docker, containers, rotation, ledger, log, mountRoot: '/run/purser/ro', isCoreAway, markers, environment: mode, identities: { wake: () => undefined } });
-  const environment = new Environment({ trees, core, rotation, log, isCoreAway });
+  const warden = { listenerPath: '/run/purser/notices.sock', count: 0, fault: undefined as PurserError | undefined, async ensure() { warden.count++; if (warden.fault) throw warden.fault; } };
+  const preparer = new Preparer({ trees, warden, core, docker, containers, rotation, ledger, log, mountRoot: '/run/purser/ro', isCoreAway, markers, environment: mode, identities: { wake: () => undefined } });
+  const environment = new Environment({ trees, core, rotation, log, isCoreAway, warden });
   const swarmLive = { attach: async () => undefined, mount: async () => undefined, detach: async () => undefined };
   const lifecycle = new Lifecycle({ trees, containers, preparer, volumes: { isMount: () => false, recover: () => undefined, started: async () => undefined, ended: async () => false, tidy: async () => undefined }, environment, markers, swarmLive, rotation, ledger, docker, log, startGraceMs: 1000 });
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => containers.flush());
-  const config = () => JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { process: { env: string[] }; mounts: { destination: string; source: string; options: string[] }[] };
-  return { directory, bundle, config, state, writeRecord, trees, core, entries, docker, lifecycle, containers, markers, text, create: () => lifecycle.request({ v: 1, verb: 'create', id: ID, bundle }) };
+  const config = () => JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { process: { env: string[] }; mounts: { destination: string; source: string; options: string[] }[]; linux: { seccomp?: { defaultAction: string; syscalls: object[]; listenerPath?: string } } };
+  return { directory, bundle, config, state, writeRecord, trees, core, entries, docker, lifecycle, containers, markers, warden, text, create: () => lifecycle.request({ v: 1, verb: 'create', id: ID, bundle }) };
 }
 
 const DB = { labels: { 'purser.file.db': REF } };
@@ -254,7 +255,7 @@ test('create keeps references in the bundle, marks the container, and start give
   const grant = entries[0] as { secrets?: { target: string; version: number }[] };
   assert.deepEqual(grant.secrets?.map(({ target, version }) => [target, version]), [['env:PW', 3], ['env:URL', 3]]);
   const started = await lifecycle.request({ v: 1, verb: 'start', id: ID });
-  assert.deepEqual(decodeEnvironment(started!), { PW: 'canary', URL: 'db://canary@x' });
+  assert.deepEqual(decodeEnvironment(started!.values), { PW: 'canary', URL: 'db://canary@x' });
   assert.equal(statSync(join(directory, 'state', `${ID}.json`)).isFile(), true, 'on disk before the answer');
   await lifecycle.request({ v: 1, verb: 'deleted', id: ID });
   assert.throws(() => statSync(marker), { code: 'ENOENT' });
@@ -266,9 +267,28 @@ test('start takes the version that came since create, and the ledger hears of it
   await create();
   const tree = trees.served.get(ID)!;
   trees.served.set(ID, { ...tree, files: tree.files.map((file) => ({ ...file, version: 4, content: Buffer.from('newer') })) });
-  assert.deepEqual(decodeEnvironment((await lifecycle.request({ v: 1, verb: 'start', id: ID }))!), { PW: 'newer' });
+  assert.deepEqual(decodeEnvironment((await lifecycle.request({ v: 1, verb: 'start', id: ID }))!.values), { PW: 'newer' });
   assert.deepEqual(entries.slice(1).map((entry) => [entry.type, (entry as { target?: string }).target, (entry as { version?: number }).version]), [['rotated', 'env:PW', 4]]);
   assert.equal(containers.get(ID)?.files[0]?.version, 4);
+});
+
+test('purser.env=strict adds the listener to the profile, and start has the references to show', async () => {
+  const { create, lifecycle, config, containers, warden } = await world({ labels: { 'purser.env': 'strict' }, env: [`PW=${REF}`, `URL=db://\${${REF}}@x`, 'GONE=purser://x/y?optional'] });
+  await create();
+  assert.equal(config().linux.seccomp?.listenerPath, warden.listenerPath);
+  assert.deepEqual([warden.count, containers.get(ID)?.isStrict], [1, true]);
+  const { references } = (await lifecycle.request({ v: 1, verb: 'start', id: ID }))!;
+  assert.deepEqual(decodeEnvironment(references!), { PW: REF, URL: `db://\${${REF}}@x`, GONE: 'purser://x/y?optional' });
+});
+
+test('purser.env=strict without a reference in a variable changes nothing, and refuses where it does not work', async () => {
+  const plain = await world({ ...DB, mode: 'strict', env: ['PW_FILE=' + REF] });
+  await plain.create();
+  assert.deepEqual([plain.config().linux.seccomp, plain.warden.count], [undefined, 0]);
+  const without = await world({ mode: 'strict', env: [`PW=${REF}`] });
+  without.warden.fault = new PurserError('ERR_RUNTIME_STRICT', 'strict is not possible on this host: Linux 5.9 or newer is needed');
+  await assert.rejects(without.create(), { code: 'ERR_RUNTIME_STRICT', message: /Linux 5.9/ });
+  assert.deepEqual([without.config().linux.seccomp, without.trees.served.size], [undefined, 0]);
 });
 
 test('start without a grant is refused', async () => {

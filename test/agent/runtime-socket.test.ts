@@ -67,7 +67,7 @@ test('RuntimeSocket tells the reason in one line of at most 4 KiB, with the hint
 
 test('RuntimeSocket sends the variables of a process behind their length, and erases them', async () => {
   const variables = encodeEnvironment([['A', Buffer.from('canary')], ['GONE', undefined], ['EMPTY', new Uint8Array(0)]]);
-  const { path, logged } = await listen({ handler: async () => variables });
+  const { path, logged } = await listen({ handler: async () => ({ values: variables }) });
   const answer = await ask(path, (socket) => socket.write(`${JSON.stringify({ v: 1, verb: 'start', id: ID })}\n`), 'latin1');
   const u32 = (number: number): string => Buffer.from(Uint32Array.of(number).buffer).toString('latin1');
   const body = `${u32(1)}${u32(6)}Acanary${u32(4)}${u32(0xffff_ffff)}GONE${u32(5)}${u32(0)}EMPTY`;
@@ -75,6 +75,14 @@ test('RuntimeSocket sends the variables of a process behind their length, and er
   await new Promise((resolve) => { setTimeout(resolve, 20); });
   assert.ok(variables.every((byte) => byte === 0));
   assert.doesNotMatch(logged(), /canary/);
+});
+
+test('RuntimeSocket sends the references of a strict container behind the values, and erases both', async () => {
+  const [values, references] = [Buffer.from('values'), Buffer.from('references')];
+  const { path } = await listen({ handler: async () => ({ values, references }) });
+  assert.equal(await ask(path, (socket) => socket.write(`${JSON.stringify({ v: 1, verb: 'start', id: ID })}\n`), 'latin1'), 'strict 6 10\nvaluesreferences');
+  await new Promise((resolve) => { setTimeout(resolve, 20); });
+  assert.ok([...values, ...references].every((byte) => byte === 0));
 });
 
 test('RuntimeSocket says nothing of an error that is not Purser\'s', async () => {

@@ -102,7 +102,6 @@ describe('secrets in variables', () => {
     ['a secret that is not there', ['-e', 'V=x${purser://secret/db/none}'], /purser:\/\/secret\/db\/none: /],
     ['a secret that is not granted', ['-e', 'V=purser://secret/other/x#y'], /purser:\/\/secret\/other\/x#y: /],
     ['a malformed reference', ['-e', 'V=a${purser://secret/db/prod'], /variable V: the reference at character 4 is not closed/],
-    ['purser.env=strict', ['-l', 'purser.env=strict', ...PW], /label purser\.env: strict is not supported by this version/],
     ['an unknown mode', ['-l', 'purser.env=file', ...PW], /label purser\.env: there is no such mode/],
   ] as const) {
     test(`${name} refuses the start with the reason, and leaves no mark`, async () => {

@@ -48,7 +48,7 @@ int main(void)
 		struct environment e;
 		char *exact = malloc(head.payload ? head.payload : 1), *page;
 
-		environment_init(&e, head.payload);
+		environment_init(&e, head.payload, 0);
 		page = e.payload;
 		e.payload = exact;
 		if (!s.words || !exact || fread(s.words, 1, head.stack, stdin) != head.stack || fread(exact, 1, head.payload, stdin) != head.payload)
