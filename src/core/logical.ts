@@ -118,6 +118,13 @@ export interface AuthMethod extends Engine {
    * @throws ERR_REQUEST_INVALID when the login would not be renewed, such as for a user who is gone
    */
   renewLogin(renewal: LoginRenewal): Promise<TokenParameters>;
+  /**
+   * For methods whose credentials can be guessed: the name that a login counts for when it fails with ERR_LOGIN_INVALID, whether
+   * there is such a name or not; undefined for what is no login.
+   */
+  loginName?(request: LogicalRequest): string | undefined;
+  /** Removes what has ended; called every few minutes. */
+  tidy?(): Promise<void>;
 }
 
 export interface EngineContext {

@@ -32,6 +32,8 @@ export const ERROR_CODES = {
   ERR_REQUEST_BUSY: 'too many requests are being received at the same time',
   ERR_REQUEST_MEDIA_TYPE: 'the content type does not fit the operation',
 
+  ERR_LOGIN_INVALID: 'the credentials of a login are not valid',
+
   ERR_AUDIT_REFUSED: 'no audit device took the entry, so the request was refused',
   ERR_AUDIT_FILE: 'an audit file cannot be opened or written safely',
   ERR_AUDIT_CHAIN: 'an audit file is missing, was cut or was changed',

@@ -16,6 +16,7 @@ const INTERNAL: Rule = [500, { fixed: 'internal error' }];
 
 export const ERROR_STATUS: Readonly<Record<ErrorCode, Rule>> = {
   ERR_REQUEST_INVALID: INVALID,
+  ERR_LOGIN_INVALID: INVALID,
   ERR_REQUEST_DENIED: DENIED,
   ERR_REQUEST_NOT_FOUND: NOT_FOUND,
   ERR_REQUEST_UNSUPPORTED: [405, 'shown'],

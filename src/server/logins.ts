@@ -7,6 +7,7 @@ import type { RenewalTerms } from '../auth/token/lifetime.ts';
 import { canonicalPolicies, DEFAULT_POLICY_NAME, isRoot } from '../auth/token/policy-names.ts';
 import type { TokenEntry, TokenStore } from '../auth/token/token-store.ts';
 import type { Login, LogicalResponse, TokenParameters } from '../core/logical.ts';
+import { isWithin } from '../lib/cidr.ts';
 import { PurserError } from '../lib/errors.ts';
 import { effectiveTtls } from './mount-config.ts';
 import { AUTH_PREFIX, type Mount, type MountTable, type Route } from './mount-table.ts';
@@ -34,13 +35,15 @@ export class Logins {
   /**
    * Makes the token of a login: the response with `auth` in place of `login`.
    * @param route the mount whose method gave the login, and the path of the login in it
-   * @throws ERR_REQUEST_INVALID when the login would give more than logins may
+   * @param remoteAddress from where it came
+   * @throws ERR_REQUEST_INVALID when the login would give more than logins may, ERR_REQUEST_DENIED from outside of its ranges
    */
-  async issue({ mount, path }: Route, { login, ...response }: LogicalResponse): Promise<LogicalResponse> {
+  async issue({ mount, path }: Route, { login, ...response }: LogicalResponse, remoteAddress: string): Promise<LogicalResponse> {
     if (login === undefined) return response;
     const { tokens, policies, mounts, now, identify } = this.#options;
     const { token } = login;
     if (mount.method === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'only auth methods log in');
+    if (!isWithin(remoteAddress, token.boundCidrs)) throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
     requireServiceToken(token, mount);
     const names = loginPolicies(token);
     const entity = await identify?.(mount, login.alias) ?? { id: '', policies: [] };

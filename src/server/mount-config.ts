@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 
+import type { LockoutRule } from '../auth/method/lockouts.ts';
 import { MAX_TTL_SECONDS } from '../auth/token/lifetime.ts';
 import type { JsonObject } from '../core/logical.ts';
 import { PurserError } from '../lib/errors.ts';
@@ -30,12 +31,11 @@ export const mountConfigSchema = z.strictObject({
 }).readonly();
 
 export type MountConfig = z.infer<typeof mountConfigSchema>;
-export type LockoutConfig = z.infer<typeof lockoutSchema>;
 
 export const DEFAULT_MOUNT_CONFIG: MountConfig = { defaultTtlSeconds: 0, maxTtlSeconds: 0, listingVisibility: '', tokenType: 'default-service', lockout: null };
 
 /** Vault's: five wrong passwords within a quarter of an hour lock a user out for one. */
-export const DEFAULT_LOCKOUT: LockoutConfig = { threshold: 5, durationSeconds: 900, resetSeconds: 900, isDisabled: false };
+export const DEFAULT_LOCKOUT: LockoutRule = { threshold: 5, durationSeconds: 900, resetSeconds: 900, isDisabled: false };
 
 const KNOWN = ['default_lease_ttl', 'max_lease_ttl', 'listing_visibility', 'token_type', 'user_lockout_config', 'description', 'options'];
 const KNOWN_LOCKOUT = ['lockout_threshold', 'lockout_duration', 'lockout_counter_reset_duration', 'lockout_disable'];
@@ -80,7 +80,7 @@ export function showMountConfig(config: MountConfig, { isAuth, isEffective }: { 
   };
 }
 
-function readLockout(data: JsonObject | undefined, before: LockoutConfig | null): LockoutConfig | null {
+function readLockout(data: JsonObject | undefined, before: LockoutRule | null): LockoutRule | null {
   if (data === undefined) return before;
   refuseUnknown(data, KNOWN_LOCKOUT, 'user_lockout_config');
   const old = before ?? DEFAULT_LOCKOUT;

@@ -5,6 +5,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
+import type { Lockouts } from '../auth/method/lockouts.ts';
 import type { AuthMethod, Caller, Engine, JsonObject, SecretSource } from '../core/logical.ts';
 import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
@@ -47,6 +48,8 @@ export interface Mount {
   readonly engine: Engine;
   /** The engine of an auth method, whose logins become tokens. */
   readonly method?: AuthMethod | undefined;
+  /** Of a method that locks users out. */
+  readonly lockouts?: Lockouts | undefined;
   /** For engines whose secrets a reference can name. */
   readonly source?: SecretSource | undefined;
   /** Paths (relative, exact or trailing '*') that need a valid token and no policy; the engine decides by the caller. */
@@ -71,7 +74,7 @@ export interface MountTableOptions {
   readonly logical: View;
   readonly auth: View;
   /** Makes the engine of a record. @throws ERR_REQUEST_INVALID for an unknown type */
-  readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source' | 'method'>;
+  readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source' | 'method' | 'lockouts'>;
   /** Told at once that a mount answers no more. */
   readonly onDisabled?: () => void;
   /** Ends what a removed mount handed out, before its storage goes; after a crash it is called again. */

@@ -22,7 +22,7 @@ import type { Lifecycle } from './core-state.ts';
 import { createAuthMethod } from './auth-methods.ts';
 import { openKeyOperations } from './key-operations.ts';
 import { Logins } from './logins.ts';
-import { DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
+import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
 import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
 import { PolicyStore } from './policy-store.ts';
@@ -31,6 +31,7 @@ import { secretPaths } from './secret-paths.ts';
 import { auditRoutes } from './sys/audit.ts';
 import { authRoutes } from './sys/auth.ts';
 import { capabilityRoutes } from './sys/capabilities.ts';
+import { lockedUserRoutes } from './sys/locked-users.ts';
 import { mountRoutes } from './sys/mounts.ts';
 import { policyRoutes } from './sys/policies.ts';
 import { SysEngine } from './sys/sys-engine.ts';
@@ -75,9 +76,11 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const onGrantsChanged = () => nodes.grantsChanged();
     const policies = await PolicyStore.open(barrier.view('policy/'), onGrantsChanged);
     const onChange: ChangeListener = (path, version) => nodes.changed(path, version);
-    const mounts = await MountTable.open({
+    const mounts: MountTable = await MountTable.open({
       view: barrier.view('mounts/'), logical: barrier.view('logical/'), auth: barrier.view('auth/'),
-      createEngine: (record, view) => (isAuthPath(record.path) ? createAuthMethod(record, { view, now }) : createEngine(record, view, now, onChange)),
+      createEngine: (record, view) => (isAuthPath(record.path)
+        ? createAuthMethod(record, { view, now, lockoutRule: () => mounts.byAccessor(record.accessor)?.config.lockout ?? DEFAULT_LOCKOUT })
+        : createEngine(record, view, now, onChange)),
       onRemoved: async ({ accessor }) => { await tokens.revokeWhere(({ login }) => login?.mount === accessor); },
       onDisabled: onGrantsChanged,
     });
@@ -90,7 +93,8 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     });
     const core: UnsealedCore = new UnsealedCore({ tokens, policies, audit, mounts, logins, principals, nodes, log, closers: keys.closers });
     const sys = new SysEngine([
-      ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...policyRoutes(policies), ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
+      ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...lockedUserRoutes(mounts), ...policyRoutes(policies),
+        ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
       { path: 'usage', operations: { read: async ({ data }) => ({ data: await nodes.queryUsage(data) }) } },
     ]);
     for (const mount of builtInMounts(sys, { tokens, policies, mounts, logins }, entities, nodes, now)) mounts.addBuiltIn(mount);

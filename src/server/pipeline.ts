@@ -85,7 +85,7 @@ async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, t
   try {
     response = await callEngine(subject, verdict);
     isLogin = response?.login !== undefined;
-    if (response !== undefined && isLogin) response = await core.logins.issue(subject.route!, response);
+    if (response !== undefined && isLogin) response = await core.logins.issue(subject.route!, response, subject.exchange.remoteAddress);
   } catch (error) {
     await core.audit.response(failedEntry(entry, error));
     throw error;

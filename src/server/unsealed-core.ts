@@ -100,10 +100,11 @@ export class UnsealedCore implements Closable {
 
   async #tidy(): Promise<void> {
     try {
+      for (const { method } of this.mounts.all()) await method?.tidy?.();
       const removed = await this.tokens.tidy();
       if (removed > 0) this.#log.debug({ removed }, 'removed expired tokens');
     } catch (error) {
-      if (!this.#isClosed) this.#log.warn({ reason: messageOf(error) }, 'expired tokens could not be removed');
+      if (!this.#isClosed) this.#log.warn({ reason: messageOf(error) }, 'what has expired could not be removed');
     }
   }
 }

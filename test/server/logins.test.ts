@@ -39,7 +39,7 @@ async function setUp(config: Partial<MountConfig> = {}) {
     user.parameters = { ...user.parameters!, ...change };
     const response = await logins.issue({ mount, path: 'login/bob' }, {
       login: { alias: { name: 'bob' }, displayName: 'bob', metadata: { username: 'bob' }, token: user.parameters, state: { user: 'bob' } },
-    });
+    }, '192.0.2.7');
     return { ...response, auth: response.auth as unknown as { client_token: string; lease_duration: number; policies: string[] } };
   };
   const renew = async (id: string, increment = 0): Promise<number> => {
@@ -90,6 +90,12 @@ describe('Logins.issue()', () => {
       for await (const accessor of tokens.accessors()) assert.fail(`a token was made: ${accessor}`);
     });
   }
+
+  test('refuses a login from outside of its ranges', async () => {
+    const { logIn } = await setUp();
+    await logIn({ boundCidrs: ['203.0.113.0/24', '192.0.2.0/24'] });
+    await assert.rejects(logIn({ boundCidrs: ['203.0.113.0/24'] }), (error) => isPurserError(error, 'ERR_REQUEST_DENIED'));
+  });
 
   test('leaves default out when asked', async () => {
     const { logIn } = await setUp();
