@@ -1,6 +1,7 @@
 // The auth methods that can be mounted: type → how it is made. What every method gets is a view of its own and the clock; those
 // whose credentials can be guessed count their failures in another view of the same mount.
 
+import { ApproleMethod } from '../auth/approle/approle-method.ts';
 import { GuardedMethod } from '../auth/method/guarded-method.ts';
 import { Lockouts, type LockoutRule } from '../auth/method/lockouts.ts';
 import { PasswordHasher } from '../auth/userpass/password-hash.ts';
@@ -21,6 +22,7 @@ export interface MethodContext extends EngineContext {
 const hasher = new PasswordHasher();
 
 const METHODS: Readonly<Record<string, CreateMethod>> = {
+  approle: (context) => new ApproleMethod(context),
   userpass: (context) => new UserpassMethod(context, hasher),
 };
 

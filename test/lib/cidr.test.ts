@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addressRanges, isWithin } from '../../src/lib/cidr.ts';
+import { addressRanges, areWithin, isWithin } from '../../src/lib/cidr.ts';
 import { isPurserError } from '../../src/lib/errors.ts';
 
 for (const [cidr, address, isInside] of [
@@ -27,3 +27,12 @@ test('isWithin() of no ranges is everywhere', () => {
   assert.equal(isWithin('192.0.2.1', []), true);
   assert.equal(isWithin('', ['192.0.2.1']), false);
 });
+
+for (const [cidrs, limits, expected] of [
+  [['192.0.2.0/25', '192.0.2.200'], ['192.0.2.0/24'], true], [['192.0.2.0/23'], ['192.0.2.0/24'], false], [['192.0.2.0/24', '203.0.113.1'], ['192.0.2.0/24'], false],
+  [['192.0.2.0/24'], ['192.0.2.0/24'], true], [['0.0.0.0/0'], ['::/0'], false], [['2001:db8:1::/48'], ['2001:db8::/32', '::1'], true], [[], ['192.0.2.0/24'], true], [['0.0.0.0/0'], [], true],
+] as const) {
+  test(`areWithin() of ${cidrs.join(',')} in ${limits.join(',')} is ${expected}`, () => {
+    assert.equal(areWithin(cidrs, limits, 'x'), expected);
+  });
+}
