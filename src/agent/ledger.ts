@@ -48,10 +48,10 @@ export class Ledger {
 
   granted(record: ContainerRecord): void {
     this.know(record);
-    this.#grant(record, record.files.filter((file) => file.kind !== 'absent').flatMap(entriesOf));
+    this.#grant(record, record.files.filter((file) => file.kind !== 'absent').flatMap((file) => entriesOf(file).map((entry) => (file.isPinned ? { ...entry, pinned: true as const } : entry))));
   }
 
-  #grant(record: ContainerRecord, secrets: SecretEntry[]): void {
+  #grant(record: ContainerRecord, secrets: (SecretEntry & { pinned?: true })[]): void {
     const { id, name, image, service, stack, task_id: task } = record.workload;
     this.#append({
       type: 'granted', time: new Date().toISOString(),

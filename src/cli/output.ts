@@ -17,6 +17,8 @@ export interface Output {
   json(value: unknown): void;
   /** Rows in the format asked for; `columns` are the keys of the rows, in order, and head the table in capitals. */
   rows(format: Format, columns: readonly string[], rows: readonly Row[]): void;
+  /** Empties the terminal before a result is shown anew; elsewhere the results follow one another. */
+  clear(): void;
   /** A remark beside the result. */
   note(text: string): void;
   warn(text: string): void;
@@ -32,6 +34,7 @@ export function createOutput(stdout: NodeJS.WritableStream = process.stdout, std
     line,
     json: (value) => { line(JSON.stringify(value, null, 2)); },
     rows: (format, columns, rows) => { line(formatRows(format, columns, rows)); },
+    clear: () => { if ('isTTY' in stdout && stdout.isTTY === true) stdout.write('\u001b[H\u001b[2J\u001b[3J'); },
     note,
     warn: (text) => { note(`purser: warning: ${text}`); },
     error: (error) => {

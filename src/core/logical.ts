@@ -144,6 +144,13 @@ export interface SecretSource {
    * @param version a positive version number, or undefined for the current one
    */
   readSecret(path: string, version?: number): Promise<{ readonly data: JsonObject; readonly version: number } | undefined>;
+  /** What is known of a secret without its value: the current version (0: none reads) and its custom metadata. Optional, and cheap. */
+  describeSecret?(path: string): Promise<SecretFacts | undefined>;
+}
+
+export interface SecretFacts {
+  readonly version: number;
+  readonly custom: Readonly<Record<string, string>>;
 }
 
 /** Told after a commit is durable: the secret at the mount-relative `path` now has `version` as its current one (0: none left). */

@@ -2,16 +2,16 @@
 
 import type { ProcessCount } from './record.ts';
 
-const MAX_PROCESSES = 64;
+export const MAX_PROCESSES = 64;
 /** The counter of everybody who came after the list was full. */
 const OTHER = { executable: '', name: 'other', uid: -1, pid: 0 };
 
-/** Adds `seen` to the counters, in a new list. */
-export function foldProcess(processes: readonly ProcessCount[], seen: ProcessCount): ProcessCount[] {
+/** Adds `seen` to the counters, in a new list of at most `most`. */
+export function foldProcess(processes: readonly ProcessCount[], seen: ProcessCount, most = MAX_PROCESSES): ProcessCount[] {
   const isSame = (one: ProcessCount, other: { executable: string; name: string; uid: number }) =>
     one.executable === other.executable && one.name === other.name && one.uid === other.uid;
   const known = processes.some((process) => isSame(process, seen));
-  const counted = known || processes.length < MAX_PROCESSES - 1 ? seen : { ...seen, ...OTHER };
+  const counted = known || processes.length < most - 1 ? seen : { ...seen, ...OTHER };
   if (!processes.some((process) => isSame(process, counted))) return [...processes, counted];
   return processes.map((process) => (isSame(process, counted) ? merge(process, counted) : process));
 }

@@ -3,7 +3,7 @@
 // second one the node has to wait for the next day. Kept in memory: a restart of the core begins anew.
 
 import { PurserError } from '../lib/errors.ts';
-import type { UsageEntry } from '../wire/node-protocol.ts';
+import type { HistoryRow } from './history/row.ts';
 
 const DAY_MS = 24 * 3600_000;
 const MEBIBYTE = 1024 * 1024;
@@ -32,12 +32,12 @@ export class HistoryBudget {
    * @returns false: count the entry, but leave it out of the history
    * @throws ERR_REQUEST_BUSY when the node wrote too much today
    */
-  take(nodeId: string, type: UsageEntry['type'], bytes: number, now: number): boolean {
+  take(nodeId: string, type: HistoryRow['entry']['type'], bytes: number, now: number): boolean {
     const day = Math.floor(now / DAY_MS);
     if (day !== this.#day) this.#used.clear();
     this.#day = day;
     const used = (this.#used.get(nodeId) ?? 0) + bytes;
-    if ((type === 'opened' || type === 'refused') && used > this.#limits.opensBytes) return false;
+    if (['opened', 'refused', 'denied'].includes(type) && used > this.#limits.opensBytes) return false;
     if (used > this.#limits.totalBytes) {
       throw new PurserError('ERR_REQUEST_BUSY', 'the node reported more today than the ledger takes of one node', { hint: 'see what starts containers over and over on it, or revoke it: purser node revoke' });
     }

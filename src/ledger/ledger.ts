@@ -3,12 +3,17 @@
 
 import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
-import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
+import { decodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { UsageBatch, UsageEntry } from '../wire/node-protocol.ts';
+import { archived } from './archive.ts';
 import { Draft, type LedgerNode } from './draft.ts';
 import { HistoryBudget, type BudgetLimits } from './history-budget.ts';
-import { keys, spoolSchema } from './record.ts';
+import type { History } from './history/history.ts';
+import { RepeatFold } from './history/repeat-fold.ts';
+import type { HistoryRow, ReportedEntry } from './history/row.ts';
+import { namesBelow } from './names.ts';
+import { keys, parseDueName, spoolSchema, usedSchema } from './record.ts';
 
 /** A clock may run ahead by this much before its time is not believed. */
 const MAX_AHEAD_MS = 5 * 60_000;
@@ -19,20 +24,31 @@ const MAX_HISTORY_BYTES = 2 * MAX_BATCH_BYTES;
 const MAX_TOUCHED = 20_000;
 /** A node begins a new spool when its state was lost or restored; more than this is no accident. */
 const MAX_SPOOLS = 256;
+/** Containers that one transaction moves into the history. */
+const ARCHIVE_CHUNK = 128;
 
 export interface LedgerOptions {
   readonly view: View;
   readonly now: () => number;
+  readonly history: History;
   /** Told after the commit that a container was granted something (true) or gave up everything it held (false). */
   readonly onHolding: (nodeId: string, containerId: string, isHolding: boolean) => void;
+  /** Told after the commit of what happened, also of what was left out of the history. Must not throw. */
+  readonly onRows?: (rows: readonly HistoryRow[]) => void;
+  /** Told when small blocks could not be merged: nothing is lost, and it is tried again. */
+  readonly onFault?: (error: unknown) => void;
   /** How much history one node may write in a day; tests lower it. */
   readonly budget?: BudgetLimits;
 }
+
+/** A row, and its length as JSON in bytes. */
+interface Sized { readonly row: HistoryRow; readonly length: number }
 
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #lock = new KeyedLock();
   readonly #budget: HistoryBudget;
+  readonly #repeats = new RepeatFold();
 
   constructor(options: LedgerOptions) {
     this.#options = options;
@@ -56,25 +72,99 @@ export class Ledger {
     });
   }
 
+  /** Stores a row that the core itself made about what a node asked for; like the node's own ones when it asks for too much. @throws ERR_REQUEST_BUSY */
+  async record(row: HistoryRow): Promise<void> {
+    const { view, history, now } = this.#options;
+    const kept = this.#budget.take(row.node, row.entry.type, Buffer.byteLength(JSON.stringify(row)), now()) ? [row] : [];
+    await view.transaction(await history.operations(kept));
+    await this.#committed([row], kept);
+  }
+
+  /** Moves the live records of containers that ended a while ago into the history. @returns how many */
+  async archive(): Promise<number> {
+    const { view, history, now } = this.#options;
+    const byNode = new Map<string, { readonly container: string; readonly at: number }[]>();
+    for await (const name of namesBelow(view, 'due/')) {
+      const { at, container, node } = parseDueName(name);
+      if (at > now()) break;
+      byNode.set(node, [...byNode.get(node) ?? [], { container, at }]);
+    }
+    let moved = 0;
+    for (const [node, due] of byNode) {
+      for (let start = 0; start < due.length; start += ARCHIVE_CHUNK) {
+        await this.#lock.run(node, async () => {
+          const found = (await Promise.all(due.slice(start, start + ARCHIVE_CHUNK).map(({ container, at }) => archived(view, node, container, at)))).filter((one) => one !== undefined);
+          const rows = found.map(({ row }) => row).filter(({ entry }) => 'secrets' in entry && entry.secrets.length > 0);
+          await view.transaction([...found.flatMap(({ operations }) => operations), ...await history.operations(rows)]);
+          await this.#settle(rows);
+          moved += found.length;
+        });
+      }
+    }
+    return moved;
+  }
+
+  /** Forgets secrets that nobody has held since `before`. */
+  async pruneUsed(before: number): Promise<void> {
+    const { view } = this.#options;
+    for await (const name of namesBelow(view, 'used/')) {
+      const bytes = await view.get(`used/${name}`);
+      if (bytes === undefined) continue;
+      const { path, last } = decodeRecord(bytes, usedSchema, 'ledger use of a secret');
+      const isHeld = last >= before || (await view.list(keys.livePrefix(path), { limit: 1 })).length > 0;
+      if (!isHeld) await view.delete(`used/${name}`);
+    }
+  }
+
   async #commit(node: LedgerNode, spool: string, entries: readonly UsageEntry[]): Promise<number> {
-    const { view, now, onHolding } = this.#options;
-    const draft = new Draft(view, node);
+    const { view, now, history, onHolding } = this.#options;
+    const draft = new Draft(view, node, now());
+    const all: Sized[] = [];
     let bytes = 0;
     let acknowledged = 0;
     for (const entry of entries) {
       if (draft.size > MAX_TOUCHED) break;
       const { at, clock } = this.#timeOf(entry);
       const flags = await draft.apply(entry, at, clock !== undefined);
-      const record = encodeRecord({ format: 1, node: node.id, node_name: node.name, ...flags, ...(clock === undefined ? {} : { clock }), entry });
-      bytes += record.length;
+      const row: HistoryRow = {
+        at, seq: entry.seq, node: node.id, node_name: node.name, container: draft.factsOf(containerOf(entry)), entry: reported(entry), ...flags, ...(clock === undefined ? {} : { clock }),
+      };
+      const length = Buffer.byteLength(JSON.stringify(row));
+      bytes += length;
       if (bytes > MAX_HISTORY_BYTES) throw new PurserError('ERR_REQUEST_TOO_LARGE', `the batch is larger than ${MAX_BATCH_BYTES} bytes`);
-      if (this.#budget.take(node.id, entry.type, record.length, now())) draft.put(keys.history(at, node.id, spool, entry.seq), record);
+      all.push({ row, length });
       acknowledged = entry.seq;
     }
-    draft.put(keys.spool(node.id, spool), encodeRecord({ format: 1, acknowledged, time: now() }));
-    await view.transaction(draft.operations);
+    const kept = this.#worthKeeping(node.id, all);
+    draft.put(keys.spool(node.id, spool), { format: 1, acknowledged, time: now() });
+    try {
+      await view.transaction([...draft.operations, ...await history.operations(kept)]);
+    } catch (error) {
+      this.#repeats.clear();
+      throw error;
+    }
     for (const [container, isHolding] of draft.isHolding) onHolding(node.id, container, isHolding);
+    await this.#committed(all.map(({ row }) => row), kept);
     return acknowledged;
+  }
+
+  /** Without repeated reads, and without reads when the node wrote too much today. @throws ERR_REQUEST_BUSY */
+  #worthKeeping(nodeId: string, rows: readonly Sized[]): HistoryRow[] {
+    const now = this.#options.now();
+    return rows.flatMap(({ row, length }) => {
+      const kept = this.#repeats.take(row);
+      return kept !== undefined && this.#budget.take(nodeId, kept.entry.type, length, now) ? [kept] : [];
+    });
+  }
+
+  async #committed(all: readonly HistoryRow[], kept: readonly HistoryRow[]): Promise<void> {
+    this.#options.onRows?.(all);
+    await this.#settle(kept);
+  }
+
+  /** What is committed stays so, whatever becomes of the merging. */
+  async #settle(rows: readonly HistoryRow[]): Promise<void> {
+    await this.#options.history.settle(rows).catch((error: unknown) => this.#options.onFault?.(error));
   }
 
   async #acknowledged(node: string, spool: string): Promise<number> {
@@ -94,4 +184,14 @@ export class Ledger {
     if (!(given <= now + MAX_AHEAD_MS)) return { at: now, clock: entry.time };
     return { at: Math.max(0, given) };
   }
+}
+
+function containerOf(entry: UsageEntry): string {
+  return entry.type === 'granted' ? entry.container.id : entry.container_id;
+}
+
+/** The entry without what the row says already. */
+function reported(entry: UsageEntry): ReportedEntry {
+  const said = new Set(['seq', 'time', 'container', 'container_id']);
+  return Object.fromEntries(Object.entries(entry).filter(([name]) => !said.has(name))) as ReportedEntry;
 }

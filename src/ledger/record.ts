@@ -32,6 +32,8 @@ export const containerSchema = z.strictObject({
   refused: count, processes: z.array(processSchema),
   /** What was last done after a rotation. */
   action: actionSchema.optional(),
+  /** When the live records are to become a row of history; null while the container holds something. */
+  due: time.nullable(),
 });
 export type ContainerRecord = z.infer<typeof containerSchema>;
 
@@ -39,9 +41,14 @@ export const holdingSchema = z.strictObject({
   format, path: z.string(), field: z.string().optional(), target: z.string(), version: count,
   granted: time.nullable(), rotated: time.nullable(), released: time.nullable(), reason: z.string().nullable(),
   opens: count, last_opened: time.nullable(), processes: z.array(processSchema),
-  unknown: z.boolean(), clock_adjusted: z.boolean(),
+  /** The reference names this version; rotations pass it by. */
+  pinned: z.boolean(), unknown: z.boolean(), clock_adjusted: z.boolean(),
 });
 export type Holding = z.infer<typeof holdingSchema>;
+
+/** Of a secret that some container ever held: when that was for the first and the last time, to the hour. */
+export const usedSchema = z.strictObject({ format, path: z.string(), first: time, last: time });
+export type Used = z.infer<typeof usedSchema>;
 
 /** Where a holding is. */
 export interface HoldingKey {
@@ -49,8 +56,6 @@ export interface HoldingKey {
   readonly container: string;
   readonly holding: string;
 }
-
-const LAST_TIME = 9_999_999_999_999;
 
 export function hash(text: string): string {
   return createHash('sha256').update(text, 'utf8').digest('base64url');
@@ -62,28 +67,29 @@ export function holdingId(target: string, path: string, field: string | undefine
 
 export const keys = {
   spool: (node: string, spool: string) => `spool/${node}/${spool}`,
-  history: (at: number, node: string, spool: string, sequence: number) =>
-    `history/${new Date(at).toISOString().slice(0, 10)}/${digits(at, 13)}.${node}.${spool}.${digits(sequence, 16)}`,
   container: (container: string, node: string) => `container/${container}/${node}`,
   name: (name: string, container: string, node: string) => `name/${hash(name)}/${container}.${node}`,
   holding: ({ node, container, holding }: HoldingKey) => `holding/${node}/${container}/${holding}`,
+  livePrefix: (path: string) => `live/${hash(path)}/`,
   live: (path: string, { node, container, holding }: HoldingKey) => `live/${hash(path)}/${node}.${container}.${holding}`,
-  past: (path: string, released: number, { node, container, holding }: HoldingKey) =>
-    `past/${hash(path)}/${digits(LAST_TIME - released, 13)}.${node}.${container}.${holding}`,
+  service: (service: string, container: string, node: string) => `service/${hash(service)}/${container}.${node}`,
+  due: (at: number, container: string, node: string) => `due/${digits(at, 13)}.${container}.${node}`,
+  used: (path: string) => `used/${hash(path)}`,
   running: (node: string, container: string) => `running/${node}/${container}`,
 };
 
-/** The holding behind a name below `live/…/` (three parts) or `past/…/` (four). */
-export function parseIndexName(name: string): HoldingKey {
-  const [node = '', container = '', holding = ''] = name.split('.').slice(-3);
+/** The holding behind a name below `live/…/`. */
+export function parseLiveName(name: string): HoldingKey {
+  const [node = '', container = '', holding = ''] = name.split('.');
   return { node, container, holding };
 }
 
-/** The time of release in a name below `past/…/`. */
-export function releaseTime(pastName: string): number {
-  return LAST_TIME - Number(pastName.slice(0, 13));
+/** The container behind a name below `due/`. */
+export function parseDueName(name: string): { readonly at: number; readonly container: string; readonly node: string } {
+  const [at = '', container = '', node = ''] = name.split('.');
+  return { at: Number(at), container, node };
 }
 
-function digits(number: number, width: number): string {
+export function digits(number: number, width: number): string {
   return String(number).padStart(width, '0');
 }

@@ -6,6 +6,7 @@ import { BlockList, isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { parseDuration } from '../lib/duration.ts';
 import { PurserError } from '../lib/errors.ts';
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -13,6 +14,7 @@ const DEFAULT_DATA_DIRECTORY = '/var/lib/purser/server';
 const DEFAULT_LISTEN = '127.0.0.1:8200';
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
 const MEBIBYTE = 1024 * 1024;
+const DAY_MS = 24 * 3600_000;
 
 const path = z.string().min(1).max(4096).refine((text) => !text.includes('\0'), 'must not contain NUL');
 const auditName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, - or _');
@@ -33,6 +35,8 @@ const fileSchema = z.strictObject({
   log_level: z.enum(LOG_LEVELS),
   max_body_bytes: z.number().int().min(MEBIBYTE).max(256 * MEBIBYTE),
   allow_generate_root: z.boolean(),
+  usage_history: z.string().max(32),
+  usage_history_bytes: z.number().int().min(16 * MEBIBYTE).max(Number.MAX_SAFE_INTEGER),
 }).partial();
 type FileConfig = z.infer<typeof fileSchema>;
 
@@ -89,6 +93,8 @@ export interface ServerConfig {
   readonly maxBodyBytes: number;
   /** A root token can be made with unseal shares alone, from this host: for when every token is lost. */
   readonly allowGenerateRoot: boolean;
+  /** How long, and how much of it, the history of usage is kept: milliseconds and bytes. */
+  readonly usageHistory: { readonly maxAgeMs: number; readonly maxBytes: number };
   readonly dev: { readonly rootToken: string | undefined } | undefined;
 }
 
@@ -150,6 +156,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
     allowGenerateRoot: file.allow_generate_root ?? false,
+    usageHistory: { maxAgeMs: parseHistoryAge(file.usage_history ?? '90d'), maxBytes: file.usage_history_bytes ?? 2048 * MEBIBYTE },
     dev: isDev ? { rootToken: flags.devRootToken } : undefined,
   });
 }
@@ -191,6 +198,16 @@ function parseEndpoint(text: string): Endpoint {
   const port = Number(match?.[3]);
   if (host === undefined || port > 65_535 || (match?.[1] !== undefined && isIP(host) !== 6)) throw invalid('listen must be ADDRESS:PORT, such as 127.0.0.1:8200 or [::1]:8200');
   return { host, port };
+}
+
+function parseHistoryAge(text: string): number {
+  try {
+    const milliseconds = parseDuration(text);
+    if (milliseconds >= DAY_MS) return milliseconds;
+  } catch {
+    // Said below.
+  }
+  throw invalid('usage_history must be a duration of at least one day, such as 90d');
 }
 
 function parsePublicAddress(text: string): string {

@@ -35,6 +35,7 @@ import { lockedUserRoutes } from './sys/locked-users.ts';
 import { mountRoutes } from './sys/mounts.ts';
 import { policyRoutes } from './sys/policies.ts';
 import { SysEngine } from './sys/sys-engine.ts';
+import { usageRoutes } from './sys/usage.ts';
 import { UnsealedCore } from './unsealed-core.ts';
 
 /** Mounted in every new core, so that the references of the documentation work; Vault does so in development mode only. */
@@ -95,7 +96,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const sys = new SysEngine([
       ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...lockedUserRoutes(mounts), ...policyRoutes(policies),
         ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
-      { path: 'usage', operations: { read: async ({ data }) => ({ data: await nodes.queryUsage(data) }) } },
+      ...usageRoutes(nodes.usage),
     ]);
     for (const mount of builtInMounts(sys, { tokens, policies, mounts, logins }, entities, nodes, now)) mounts.addBuiltIn(mount);
     return core;
@@ -114,7 +115,13 @@ function builtInMounts(
   });
   const identity = new IdentityEngine({ store: entities, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
   return [
-    { ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths },
+    {
+      ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths,
+      stream: {
+        path: 'usage/events',
+        start: (caller, tokenExpires, _query, response) => nodes.usage.streams.attach({ tokenId: caller?.tokenId ?? '', tokenExpires }, response),
+      },
+    },
     builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
     builtIn('auth/node/', 'node', 'nodes, their join tokens and the workload roles', nodes.auth),
     builtIn('identity/', 'identity', 'entities and their aliases, and the keys to verify the identities of containers', identity),
@@ -143,7 +150,7 @@ function createEngine({ type, options, path: mountPath }: MountRecord, view: Vie
 }
 
 async function nodeOptions(
-  barrier: Barrier, { log, now, address, authority }: CoreOptions, { tokens, policies, mounts }: Pick<UnsealedCore, 'tokens' | 'policies' | 'mounts'>,
+  barrier: Barrier, { config, log, now, address, authority }: CoreOptions, { tokens, policies, mounts }: Pick<UnsealedCore, 'tokens' | 'policies' | 'mounts'>,
 ): Promise<NodeServicesOptions> {
   return {
     views: { auth: barrier.view('node/auth/'), ledger: barrier.view('ledger/'), swarm: barrier.view('node/swarm/') },
@@ -160,6 +167,9 @@ async function nodeOptions(
       return route?.mount.source && { mountPoint: route.mount.path, source: route.mount.source, relativePath: route.path };
     },
     acl: (names) => policies.acl(names),
+    readPolicy: (name) => policies.read(name),
+    historyLimits: config.usageHistory,
+    isLiveToken: async (id) => (await tokens.lookup(id)) !== undefined,
     onFault: (error) => { log.error({ reason: messageOf(error) }, 'a call of a node failed'); },
   };
 }

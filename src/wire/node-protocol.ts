@@ -100,7 +100,7 @@ const counted = { count: sequence, first_time: time, last_time: time };
 const entry = { seq: sequence, time };
 
 export const usageEntrySchema = z.discriminatedUnion('type', [
-  z.strictObject({ ...entry, type: z.literal('granted'), container: containerSchema, secrets: z.array(z.strictObject(secretSchema)).max(2 * MAX_REFERENCES) }),
+  z.strictObject({ ...entry, type: z.literal('granted'), container: containerSchema, secrets: z.array(z.strictObject({ ...secretSchema, pinned: z.literal(true).optional() })).max(2 * MAX_REFERENCES) }),
   z.strictObject({ ...entry, type: z.literal('opened'), container_id: containerId, ...secretSchema, process: processSchema, ...counted }),
   z.strictObject({ ...entry, type: z.literal('refused'), container_id: containerId, target: text(4096).optional(), process: processSchema, ...counted }),
   z.strictObject({ ...entry, type: z.literal('rotated'), container_id: containerId, ...secretSchema }),

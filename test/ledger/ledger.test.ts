@@ -4,8 +4,13 @@ import { beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 
 import type { JsonObject } from '../../src/core/logical.ts';
-import { Ledger } from '../../src/ledger/ledger.ts';
-import { LedgerQuery } from '../../src/ledger/query.ts';
+import { History } from '../../src/ledger/history/history.ts';
+import { Ledger, type LedgerOptions } from '../../src/ledger/ledger.ts';
+import { HoldingsQuery, holdingsSchema } from '../../src/ledger/query/holdings.ts';
+import { HoldingSources } from '../../src/ledger/query/sources.ts';
+import { Timeline, timelineSchema } from '../../src/ledger/query/timeline.ts';
+import { unusedSchema, unusedSecrets } from '../../src/ledger/query/unused.ts';
+import { validate } from '../../src/wire/validate.ts';
 import type { UsageBatch } from '../../src/wire/node-protocol.ts';
 import type { NewEntry } from './entries.ts';
 import { batch, container, granted, opened, refused, released, rotated, SPOOL } from './entries.ts';
@@ -13,22 +18,24 @@ import { MemoryView } from '../fakes/memory-view.ts';
 
 const ONE = { id: '11111111-1111-4111-8111-111111111111', name: 'one' };
 const TWO = { id: '22222222-2222-4222-8222-222222222222', name: 'two' };
+const DAY = 24 * 3600_000;
 const START = Date.parse('2026-03-01T12:00:00Z');
 
 let view: MemoryView;
 let now: number;
 let ledger: Ledger;
-let query: LedgerQuery;
+let history: History;
+let holdings: HoldingsQuery;
+let timeline: Timeline;
 let held: string[];
 let secretPaths: string[];
 
-function open(): void {
-  ledger = new Ledger({ view, now: () => now, onHolding: (node, id, isHolding) => held.push(`${node === ONE.id ? 'one' : 'two'} ${id.slice(0, 2)} ${isHolding}`) });
-  query = new LedgerQuery({
-    view, now: () => now,
-    findNodes: (name) => [ONE, TWO].filter((node) => node.name === name).map(({ id }) => id),
-    secretPaths: async function* () { yield* secretPaths; },
-  });
+function open(options: Partial<LedgerOptions> = {}): void {
+  history = new History({ view, now: () => now, limits: { maxAgeMs: 90 * DAY, maxBytes: 2 ** 31 } });
+  ledger = new Ledger({ view, now: () => now, history, onHolding: (node, id, isHolding) => held.push(`${node === ONE.id ? 'one' : 'two'} ${id.slice(0, 2)} ${isHolding}`), ...options });
+  const findNodes = (name: string) => [ONE, TWO].filter((node) => node.name === name).map(({ id }) => id);
+  holdings = new HoldingsQuery({ sources: new HoldingSources(view, history), now: () => now, findNodes });
+  timeline = new Timeline({ history, now: () => now, findNodes });
 }
 
 beforeEach(() => {
@@ -43,11 +50,18 @@ type Row = { container: string; container_id: string; node: string; path: string
   last_opened_time: string | null; refused: number; processes: { executable: string; name: string; uid: number; pid: number; count: number }[]; unknown?: boolean; clock_adjusted?: boolean; released_reason: string | null };
 
 async function ask(what: JsonObject): Promise<Row[]> {
-  return (await query.answer(what))['holdings'] as unknown as Row[];
+  return (await holdings.answer(validate(holdingsSchema, what, 'usage query')))['holdings'] as unknown as Row[];
 }
 
 async function unused(what: JsonObject = {}): Promise<unknown> {
-  return (await query.answer({ unused: 'true', ...what }))['unused'];
+  const answer = await unusedSecrets({ view, now: () => now, secretPaths: async function* () { yield* secretPaths; } }, validate(unusedSchema, what, 'usage query'));
+  return (answer['secrets'] as { secret: string }[]).map(({ secret }) => secret);
+}
+
+interface Entry { readonly type: string; readonly time: string; readonly container: string; readonly node: string; readonly unknown?: true; readonly count?: number; readonly path?: string }
+
+async function entries(what: JsonObject = {}): Promise<Entry[]> {
+  return (await timeline.answer(validate(timelineSchema, what, 'usage query')))['entries'] as unknown as Entry[];
 }
 
 let sequence = 0;
@@ -162,8 +176,7 @@ test('what names a container that was never granted anything is kept and marked'
   await add(opened('a', 'secret/x'), refused('b', 5), released('c'));
   const [row] = await ask({ secret: 'secret/x' });
   assert.deepEqual([row?.unknown, row?.granted_time, row?.opens, row?.container], [true, null, 1, '']);
-  const history = [...view.records].filter(([key]) => key.startsWith('history/')).map(([, value]) => JSON.parse(value.toString()) as { unknown?: boolean; entry: { type: string } });
-  assert.deepEqual(history.map(({ unknown, entry }) => [entry.type, unknown]), [['opened', true], ['refused', true], ['released', true]]);
+  assert.deepEqual((await entries()).map(({ type, unknown }) => [type, unknown]), [['released', true], ['refused', true], ['opened', true]]);
 });
 
 test('refused opens are counted at the container whose directory it was', async () => {
@@ -199,7 +212,7 @@ test('a query finds by secret, by container id, short id and name, by node, and 
   assert.deepEqual(await names({ container: 'name-a' }), []);
   assert.deepEqual(await names({ container: 'name-a', released: 'true' }), ofA);
   assert.deepEqual((await names({ node: 'one', released: 'true' })).length, 3);
-  const cut = await query.answer({ limit: '1' });
+  const cut = await holdings.answer(validate(holdingsSchema, { limit: '1' }, 'usage query'));
   assert.equal(cut['truncated'], true);
 });
 
@@ -219,10 +232,11 @@ test('unused means held by nobody now, and with since held by nobody since then'
 });
 
 test('a query refuses what it does not know', async () => {
-  for (const what of [{ secret: 'a', node: 'b' }, { sekret: 'a' }, { secret: '' }, { limit: '0' }, { limit: '1e9' }, { unused: 'maybe' }, { unused: 'true', container: 'x' }]) {
-    await assert.rejects(query.answer(what), { code: 'ERR_REQUEST_INVALID' }, JSON.stringify(what));
+  for (const what of [{ secret: 'a', node: 'b' }, { sekret: 'a' }, { secret: '' }, { limit: '0' }, { limit: '1e9' }, { released: 'maybe' }, { after: 'live' }, { after: 'never:x' }, { released: 'true', after: 'past:x' }]) {
+    await assert.rejects(ask(what), { code: 'ERR_REQUEST_INVALID' }, JSON.stringify(what));
   }
-  await assert.rejects(query.answer({ unused: 'true', since: 'yesterday' }), { code: 'ERR_DURATION_SYNTAX' });
+  for (const what of [{ type: 'nothing' }, { after: 'at:x' }, { after: 'live:1' }, { limit: '-1' }]) await assert.rejects(entries(what), { code: 'ERR_REQUEST_INVALID' }, JSON.stringify(what));
+  await assert.rejects(unused({ since: 'yesterday' }), { code: 'ERR_DURATION_SYNTAX' });
 });
 
 test('keys hold no path, name or value that could break out of the layout', async () => {
@@ -242,7 +256,8 @@ test('a node cannot begin spools without end', async () => {
 test('append() takes a batch in parts when it touches very much, and loses nothing', async () => {
   const paths = Array.from({ length: 500 }, (_, i) => `secret/${i}`);
   const digits = [...'0123456789abcdef'];
-  const entries = [...digits.map((digit) => granted(digit, paths)), ...digits.map((digit) => released(digit))];
+  const others = paths.map((path) => `${path}/other`);
+  const entries = [...digits.map((digit) => granted(digit, paths)), ...digits.map((digit) => granted(digit, others)), ...digits.map((digit) => released(digit))];
   let acknowledged = 0;
   let rounds = 0;
   for (; acknowledged < entries.length; rounds++) acknowledged = await ledger.append(ONE, batch(acknowledged + 1, entries.slice(acknowledged)));
@@ -252,22 +267,22 @@ test('append() takes a batch in parts when it touches very much, and loses nothi
 });
 
 test('append() leaves opens out of a history that grows too fast, and goes on counting them', async () => {
-  ledger = new Ledger({ view, now: () => now, onHolding: () => undefined, budget: { opensBytes: 10_000, totalBytes: 100_000 } });
+  open({ budget: { opensBytes: 10_000, totalBytes: 100_000 } });
   await add(granted('a', ['secret/a']));
-  for (let round = 0; round < 10; round++) await add(...Array.from({ length: 20 }, (_, pid) => opened('a', 'secret/a', 1, { pid })));
-  const entries = async () => (await view.list('history/2026-03-01/')).length;
-  const kept = await entries();
+  for (let round = 0; round < 10; round++) await add(...Array.from({ length: 20 }, (_, pid) => opened('a', 'secret/a', 1, { executable: `/bin/${String(round)}-${String(pid)}` })));
+  const count = async () => (await entries()).length;
+  const kept = await count();
   assert.ok(kept > 10 && kept < 40, String(kept));
   assert.equal((await ask({ container: 'name-a' }))[0]?.opens, 200);
   await add(granted('b', ['secret/b']), refused('b', 1), released('b'));
-  assert.equal(await entries(), kept + 2, 'grants and releases are recorded all the same');
+  assert.equal(await count(), kept + 2, 'grants and releases are recorded all the same');
   now += 24 * 3600_000;
   await add(opened('a', 'secret/a'));
-  assert.equal((await view.list('history/2026-03-02/')).length, 1, 'the next day begins anew');
+  assert.equal((await entries({ since: '2026-03-02T00:00:00Z' })).length, 1, 'the next day begins anew');
 });
 
 test('append() refuses a node that writes without end, and nothing of the batch is stored', async () => {
-  ledger = new Ledger({ view, now: () => now, onHolding: () => undefined, budget: { opensBytes: 10_000, totalBytes: 20_000 } });
+  open({ budget: { opensBytes: 10_000, totalBytes: 20_000 } });
   const flood = (): UsageBatch => batch(1, Array.from({ length: 100 }, (_, index) => granted('a', [`secret/${String(index)}`])), new Date(now));
   await assert.rejects(ledger.append(ONE, flood()), { code: 'ERR_REQUEST_BUSY' });
   assert.deepEqual(await ask({ container: 'name-a' }), []);
@@ -277,10 +292,10 @@ test('append() refuses a node that writes without end, and nothing of the batch 
 test('append() keeps the last action of a container, and shows it with each of its holdings', async () => {
   const failed = { type: 'action', container_id: container('a'), action: 'exec:reload', outcome: 'failed', exit_code: 1, duration_ms: 12, attempt: 3 } as const;
   await add(granted('a', ['x', 'y']), granted('b', ['x']), failed);
-  const actionsOf = async () => ((await query.answer({}))['holdings'] as JsonObject[]).map(({ container: name, on_rotate: action }) => [name, action]);
+  const actionsOf = async () => ((await holdings.answer(validate(holdingsSchema, {}, 'usage query')))['holdings'] as JsonObject[]).map(({ container: name, on_rotate: action }) => [name, action]);
   const shown = { action: 'exec:reload', outcome: 'failed', exit_code: 1, attempt: 3, duration_ms: 12, time: new Date(now).toISOString() };
   assert.deepEqual(await actionsOf(), [['name-a', shown], ['name-a', shown], ['name-b', undefined]]);
   await add({ type: 'action', container_id: container('a'), action: 'exec:reload', outcome: 'done', exit_code: 0, duration_ms: 5, attempt: 4 }, granted('a', ['x', 'y'], 2));
   assert.deepEqual((await actionsOf())[0], ['name-a', { ...shown, outcome: 'done', exit_code: 0, attempt: 4, duration_ms: 5 }]);
-  assert.equal((await view.list(`history/2026-03-01/`)).length, sequence);
+  assert.equal((await entries()).length, sequence);
 });

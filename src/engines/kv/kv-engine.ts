@@ -1,12 +1,12 @@
 // The KV engine, version 2: Vault's paths and shapes over the SecretStore. A deleted or destroyed version reads as 404 *with* its
 // metadata, which clients depend on; what never existed reads as 404 without a body.
 
-import type { Engine, EngineContext, JsonObject, LogicalRequest, LogicalResponse, Operation, SecretChangeListener, SecretSource } from '../../core/logical.ts';
+import type { Engine, EngineContext, JsonObject, LogicalRequest, LogicalResponse, Operation, SecretChangeListener, SecretFacts, SecretSource } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { mergePatch } from '../../lib/merge-patch.ts';
 import { checkCas, depthOf, folderOf, requireData, requirePath, versionOf, versionsOf, withConfig, withPatchedSettings, withSettings } from './kv-input.ts';
 import { configJson, metadataJson, secretJson, settingsJson, subkeysJson, versionJson } from './kv-json.ts';
-import { addVersion, changeVersions, destroy, emptyMetadata, softDelete, undelete } from './metadata.ts';
+import { addVersion, changeVersions, destroy, emptyMetadata, readableCurrent, softDelete, undelete } from './metadata.ts';
 import type { SecretMetadata, VersionMetadata } from './metadata.ts';
 import { SecretStore } from './secret-store.ts';
 import type { SecretVersion } from './secret-store.ts';
@@ -88,6 +88,11 @@ export class KvEngine implements Engine, SecretSource {
 
   listPath(folder: string): string {
     return `metadata/${folder}`;
+  }
+
+  async describeSecret(path: string): Promise<SecretFacts | undefined> {
+    const metadata = await this.#store.metadata(requirePath(path));
+    return metadata && { version: readableCurrent(metadata, this.#now()), custom: metadata.custom ?? {} };
   }
 
   async readSecret(path: string, version?: number): ReturnType<SecretSource['readSecret']> {

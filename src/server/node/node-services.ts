@@ -9,8 +9,9 @@ import { NodeRegistry } from '../../auth/node/registry.ts';
 import { WorkloadRoles } from '../../auth/node/roles.ts';
 import type { Caller, Engine, JsonObject } from '../../core/logical.ts';
 import type { View } from '../../core/view.ts';
-import { Ledger } from '../../ledger/ledger.ts';
-import { LedgerQuery } from '../../ledger/query.ts';
+import type { HistoryLimits } from '../../ledger/history/history.ts';
+import type { Policy } from '../../policy/policy.ts';
+import { Usage } from '../usage/usage.ts';
 import { Assignments } from './assignments.ts';
 import { Holdings } from './holdings.ts';
 import { Identities } from './identities.ts';
@@ -22,6 +23,7 @@ import { WatchHub } from './watch-hub.ts';
 
 const SWEEP_MS = 60_000;
 const SWEEPS_PER_TIDY = 360;
+const SWEEPS_PER_PRUNE = 60;
 
 export interface NodeServicesOptions extends SecretAccess {
   /** Of the mount `auth/node/`, of the ledger, and of the Swarm assignments: three views that share nothing. */
@@ -36,6 +38,11 @@ export interface NodeServicesOptions extends SecretAccess {
   readonly revokeTokens: (nodeId: string) => Promise<void>;
   /** Every secret path that a reference can name, for "which secrets does nobody use". */
   readonly secretPaths: () => AsyncIterable<string>;
+  /** How long and how much of the history of usage is kept. */
+  readonly historyLimits?: HistoryLimits;
+  readonly readPolicy: (name: string) => Policy | undefined;
+  /** Whether a token may still follow what it was let in for. */
+  readonly isLiveToken: (tokenId: string) => Promise<boolean>;
   /** Milliseconds between heartbeats; tests shorten it. */
   readonly heartbeatMs?: number;
 }
@@ -49,8 +56,8 @@ export interface NodeServices {
   readonly identity: Engine;
   /** Goes on where `calls` left off for `GET node/watch`: see NodeCalls.watch. */
   watch(caller: Caller | undefined, tokenExpires: number, query: unknown, response: ServerResponse): void;
-  /** `GET sys/usage`. */
-  queryUsage(query: JsonObject): Promise<JsonObject>;
+  /** Who uses what: the questions below `sys/usage`, and the live updates. */
+  readonly usage: Usage;
   /** To be told of every durable change, with the full logical path (mount first). */
   changed(path: string, version: number): void;
   /** To be told of every change of policies and mounts, before it is acknowledged. */
@@ -67,16 +74,24 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
   const holdings = new Holdings(now);
   const watchHub = new WatchHub({ holdings, now, ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }) });
   const assignments = new Assignments({ view: views.swarm, now, holdsContainer: (node, container) => holdings.holdsContainer(node, container) });
-  const ledger = new Ledger({ view: views.ledger, now, onHolding: (node, container, isHolding) => holdings.setHolding(node, container, isHolding) });
-  const query = new LedgerQuery({
-    view: views.ledger, now, secretPaths: options.secretPaths,
-    findNodes: (wanted) => registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id),
+  const usage = await Usage.open({
+    ...options, view: views.ledger, registry, roles, ...(options.historyLimits === undefined ? {} : { limits: options.historyLimits }),
+    isConnected: (nodeId) => watchHub.isConnected(nodeId),
+    describeSecret: async (path) => {
+      const found = options.findSource(path);
+      return found?.source.describeSecret?.(found.relativePath);
+    },
+    policyPath: (path) => {
+      const found = options.findSource(path);
+      return found && found.mountPoint + found.source.policyPath(found.relativePath);
+    },
+    onHolding: (node, container, isHolding) => holdings.setHolding(node, container, isHolding),
   });
   const identity = new Identities({ address: options.address, keys, roles, assignments, now });
   const calls = new NodeCalls({
-    registry, ledger, watchHub, identities: identity,
-    resolver: new Resolver({ access: options, roles, holdings, assignments }),
-    swarmSecrets: new SwarmSecrets({ access: options, roles, registry, assignments, holdings }),
+    registry, ledger: usage.ledger, watchHub, identities: identity,
+    resolver: new Resolver({ access: options, roles, holdings, assignments, usage }),
+    swarmSecrets: new SwarmSecrets({ access: options, roles, registry, assignments, holdings, usage }),
   });
   const auth = new NodeEngine({
     ...options, tokens, registry, roles,
@@ -87,24 +102,29 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
     },
     onRolesChanged: () => watchHub.grantsChanged(),
   });
-  const sweeper = startSweeper(holdings, assignments, options.onFault);
+  const sweeper = startSweeper(holdings, assignments, usage, options.onFault);
   return {
-    auth, calls, identity,
+    auth, calls, identity, usage,
     watch: (...given) => calls.watch(...given),
-    queryUsage: (asked) => query.answer(asked),
-    changed: (path, version) => watchHub.changed(path, version),
+    changed: (path, version) => {
+      watchHub.changed(path, version);
+      usage.changed(path, version);
+    },
     grantsChanged: () => watchHub.grantsChanged(),
     close: async () => {
       clearInterval(sweeper);
       watchHub.close();
+      await usage.close();
     },
   };
 }
 
-function startSweeper(holdings: Holdings, assignments: Assignments, onFault: (error: unknown) => void): NodeJS.Timeout {
+function startSweeper(holdings: Holdings, assignments: Assignments, usage: Usage, onFault: (error: unknown) => void): NodeJS.Timeout {
   let sweeps = 0;
   return setInterval(() => {
     holdings.sweep();
-    if (++sweeps % SWEEPS_PER_TIDY === 0) assignments.tidy().catch(onFault);
+    sweeps++;
+    usage.sweep().then(() => (sweeps % SWEEPS_PER_PRUNE === 1 ? usage.prune() : undefined)).catch(onFault);
+    if (sweeps % SWEEPS_PER_TIDY === 0) assignments.tidy().catch(onFault);
   }, SWEEP_MS).unref();
 }

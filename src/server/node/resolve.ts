@@ -7,6 +7,7 @@ import type { WorkloadFacts } from '../../auth/node/selector.ts';
 import { resolveRequestSchema, type ResolveRequest, type ResolveResponse, type ResolveResult, type Workload } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
 import { factsOf, isElsewhere, type Assignment, type Assignments } from './assignments.ts';
+import type { Usage } from '../usage/usage.ts';
 import type { Holdings } from './holdings.ts';
 import { SecretBatch, type Grantee, type SecretAccess } from './secret-batch.ts';
 
@@ -17,6 +18,8 @@ export interface ResolverOptions {
   readonly roles: WorkloadRoles;
   readonly holdings: Holdings;
   readonly assignments: Assignments;
+  /** Where uses of roles and refusals are noted. */
+  readonly usage: Pick<Usage, 'denials' | 'roleUse'>;
 }
 
 export class Resolver {
@@ -42,10 +45,19 @@ export class Resolver {
     const isForeign = isElsewhere(assigned.values(), node, workload);
     const grantee = this.#grantee(node, id, factsOfWorkload(workload, node));
     const results = isForeign ? references.map(elsewhere) : await Promise.all(references.map((text) => batch.resolve(text, grantee)));
+    for (const result of results) this.#note(node, workload, grantee.roles, result);
     if (swarmSecrets === undefined) return { id, results };
     if (taskId !== undefined && !isForeign && assigned.size > 0) this.#options.assignments.follow(taskId, node.id, id);
-    const secrets = swarmSecrets.map((name) => this.#resolveSwarmSecret(assigned.get(name), node, id, isForeign, batch));
-    return { id, results, swarm_secrets: await Promise.all(secrets) };
+    const secrets = await Promise.all(swarmSecrets.map((name) => this.#resolveSwarmSecret(assigned.get(name), node, id, isForeign, batch)));
+    for (const [index, result] of secrets.entries()) this.#note(node, workload, [], result, swarmSecrets[index]);
+    return { id, results, swarm_secrets: secrets };
+  }
+
+  #note(node: NodeRecord, workload: AskedWorkload, roles: readonly string[], result: ResolveResult, swarmSecret?: string): void {
+    if (result.outcome === 'value') this.#options.usage.roleUse.note(roles, result.path);
+    if (result.outcome !== 'error') return;
+    const { id, name, image, service, stack, task_id } = workload;
+    this.#options.usage.denials.note({ node, container: { id, name, image, service, stack, task_id }, source: 'resolve', path: result.path, swarmSecret, code: result.code, reason: result.message });
   }
 
   async #resolveSwarmSecret(assignment: Assignment | undefined, node: NodeRecord, containerId: string, isForeign: boolean, batch: SecretBatch): Promise<ResolveResult> {

@@ -11,7 +11,9 @@ import type { JsonObject } from '../../core/logical.ts';
 import { ERROR_CODES, type ErrorCode } from '../../lib/error-codes.ts';
 import { PurserError, isPurserError } from '../../lib/errors.ts';
 import { swarmSecretRequestSchema, swarmTasksRequestSchema, type ResolveResult, type SwarmSecretRequest } from '../../wire/node-protocol.ts';
+import { parseReference } from '../../wire/reference.ts';
 import { validate } from '../../wire/validate.ts';
+import type { Usage } from '../usage/usage.ts';
 import { factsOf, isSwarmId, type Assignment, type Assignments } from './assignments.ts';
 import type { Holdings } from './holdings.ts';
 import { SecretBatch, type SecretAccess } from './secret-batch.ts';
@@ -29,6 +31,8 @@ export interface SwarmSecretsOptions {
   readonly registry: NodeRegistry;
   readonly assignments: Assignments;
   readonly holdings: Holdings;
+  /** Where refusals are noted. */
+  readonly usage: Pick<Usage, 'denials' | 'roleUse'>;
 }
 
 export class SwarmSecrets {
@@ -43,7 +47,10 @@ export class SwarmSecrets {
     requireDriver(node);
     const request = validate(swarmSecretRequestSchema, body, 'swarm-secret request');
     const assignment = assignmentOf(request);
-    const given = await this.#resolve(node, assignment);
+    const given = await this.#resolve(node, assignment).catch((error: unknown) => {
+      this.#noteRefusal(node, request, error);
+      throw error;
+    });
     await this.#options.assignments.record(request.task_id, assignment);
     this.#options.assignments.expect(assignment.service.name, request.secret_name);
     return given;
@@ -70,18 +77,39 @@ export class SwarmSecrets {
   }
 
   async #resolve(node: NodeRecord, assignment: Assignable): Promise<JsonObject> {
-    const { access, roles, registry, holdings } = this.#options;
+    const { access, roles, registry, holdings, usage } = this.#options;
     // Before anything is judged: a role that comes meanwhile narrows nothing afterwards, because the driver is told of it.
     const scope = roles.scope();
-    const facts = factsOf(assignment, registry.findBySwarmNode(assignment.swarm_node_id)?.name);
-    const result = await new SecretBatch(access).resolve(assignment.reference, { ...roles.matching(facts), hold: (path) => holdings.add(node.id, DRIVER_MEMORY, path) });
+    const granted = roles.matching(factsOf(assignment, registry.findBySwarmNode(assignment.swarm_node_id)?.name));
+    const result = await new SecretBatch(access).resolve(assignment.reference, { ...granted, hold: (path) => holdings.add(node.id, DRIVER_MEMORY, path) });
     const { value, version, path } = deliverable(result);
+    if (result.outcome === 'value') usage.roleUse.note(granted.roles, path);
     const length = Buffer.byteLength(value, 'base64');
     if (length < 1 || length > MAX_SECRET_BYTES) {
       throw new PurserError('ERR_RESOLVE_SIZE', `the value has ${length} bytes, Swarm takes 1 to ${MAX_SECRET_BYTES}`,
         { hint: `name one field of the secret in its label ${REFERENCE_LABEL}, or deliver it with the label purser.file.<name>` });
     }
     return { value, version, path, scope };
+  }
+
+  /** On record with the service that did not get it. */
+  #noteRefusal(node: NodeRecord, request: SwarmSecretRequest, error: unknown): void {
+    if (!isPurserError(error)) return;
+    const { service, reference } = assignmentOf(request);
+    const path = pathOf(reference);
+    this.#options.usage.denials.note({
+      node, source: 'swarm-secret', swarmSecret: request.secret_name, code: error.code, reason: error.message, ...(path === undefined ? {} : { path }),
+      container: { name: service.task_name, image: service.image, service: service.name, stack: service.stack, task_id: request.task_id },
+    });
+  }
+}
+
+/** The path that a reference names; undefined for a malformed one. */
+function pathOf(reference: string): string | undefined {
+  try {
+    return parseReference(reference).path;
+  } catch {
+    return undefined;
   }
 }
 

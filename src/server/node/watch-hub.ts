@@ -84,6 +84,12 @@ export class WatchHub {
     }
   }
 
+  /** True while the node has a stream with a connection. */
+  isConnected(nodeId: string): boolean {
+    for (const { connection } of this.#streams.get(nodeId) ?? []) if (connection !== undefined) return true;
+    return false;
+  }
+
   /** Ends all streams of a revoked node at once. */
   revoke(nodeId: string): void {
     for (const stream of this.#streams.get(nodeId) ?? []) stream.end({ type: 'revoked' });

@@ -20,6 +20,8 @@ import { PurserError } from '../../../src/lib/errors.ts';
 import { replyForError } from '../../../src/server/error-status.ts';
 import { send, successReply } from '../../../src/server/http/reply.ts';
 import { createNodeServices, type NodeServices } from '../../../src/server/node/node-services.ts';
+import { SysEngine } from '../../../src/server/sys/sys-engine.ts';
+import { usageRoutes } from '../../../src/server/sys/usage.ts';
 import { PolicyStore } from '../../../src/server/policy-store.ts';
 import { decodeJoinToken } from '../../../src/wire/join-token.ts';
 import type { ResolveResult, Workload } from '../../../src/wire/node-protocol.ts';
@@ -165,6 +167,8 @@ export class TestCore {
       views: { auth: view.sub('auth/'), ledger: view.sub('ledger/'), swarm: view.sub('swarm/') },
       clusterId: CLUSTER, address: this.address, authority: this.#options.tls?.authority, now: this.now,
       acl: (names) => this.policies.acl(names),
+      readPolicy: (name) => this.policies.read(name),
+      isLiveToken: async (id) => (await this.tokens.lookup(id)) !== undefined,
       findSource: (path) => (path.startsWith('secret/') ? { mountPoint: 'secret/', source: this.kv, relativePath: path.slice(7) } : undefined),
       onFault: (error) => this.faults.push(error),
       issueToken: async (spec) => {
@@ -190,6 +194,7 @@ export class TestCore {
       const data = (text === '' ? query : JSON.parse(text)) as JsonObject;
       const caller = await this.#authorise(request, path, operation);
       if (path === 'node/watch') return this.services.watch(caller?.caller, caller?.expires ?? 0, query, response);
+      if (path === 'sys/usage/events') return this.services.usage.streams.attach({ tokenId: caller?.caller.tokenId ?? '', tokenExpires: caller?.expires ?? 0 }, response);
       const answer = await this.#dispatch(isList ? `${path}/` : path, operation, data, caller?.caller);
       if (this.loseReplyOf.has(path)) return void request.socket.destroy();
       send(response, successReply('id', answer, operation === 'read' || operation === 'list', operation === 'list'));
@@ -212,8 +217,7 @@ export class TestCore {
   }
 
   async #dispatch(path: string, operation: Operation, data: JsonObject, caller: Caller | undefined): ReturnType<Engine['handle']> {
-    if (path === 'sys/usage') return { data: await this.services.queryUsage(data) };
-    const mounts: readonly (readonly [string, Engine])[] = [['auth/node/', this.services.auth], ['node/', this.services.calls], ['identity/', this.services.identity], ['secret/', this.kv]];
+    const mounts: readonly (readonly [string, Engine])[] = [['auth/node/', this.services.auth], ['node/', this.services.calls], ['identity/', this.services.identity], ['secret/', this.kv], ['sys/', new SysEngine(usageRoutes(this.services.usage))]];
     const found = mounts.find(([mount]) => path.startsWith(mount));
     if (found === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', 'no handler');
     const [mountPoint, engine] = found;

@@ -1,0 +1,52 @@
+// How far a rotation has come: which of the containers that hold a secret have its current version, and which still hold an old
+// one and why. References that name a version do not count: a rotation is not for them.
+
+import type { JsonObject } from '../../core/logical.ts';
+import type { Found } from './row-json.ts';
+import { holdingJson } from './row-json.ts';
+import type { HoldingSources } from './sources.ts';
+
+/** A variable keeps the version that the main process started with. */
+const VARIABLE_TARGET = 'env:';
+
+export interface RotationStatus {
+  readonly path: string;
+  /** The current version. */
+  readonly version: number;
+  /** Containers that hold the secret by a reference that follows it. */
+  readonly total: number;
+  /** Of them, those that hold only the current version. */
+  readonly current: number;
+  /** Of the others, those that need a restart, because the old value is in a variable of their main process. */
+  readonly needRestart: number;
+}
+
+export interface Behind { readonly found: Found; readonly needsRestart: boolean }
+
+/** @param onBehind told of each holding with an old version */
+export async function rotationStatus(sources: HoldingSources, path: string, version: number, onBehind: (behind: Behind) => void = () => undefined): Promise<RotationStatus> {
+  const containers = new Map<string, 'current' | 'behind' | 'restart'>();
+  for await (const { found } of sources.live({ secret: path }, undefined)) {
+    for (const one of found) {
+      if (one.holding.pinned || one.holding.granted === null) continue;
+      const id = `${one.key.node}.${one.key.container}`;
+      const isBehind = one.holding.version !== version;
+      const needsRestart = isBehind && one.holding.target.startsWith(VARIABLE_TARGET);
+      const before = containers.get(id) ?? 'current';
+      // A file that is still to change weighs more than a variable that only a restart changes.
+      containers.set(id, isBehind && !needsRestart ? 'behind' : needsRestart && before === 'current' ? 'restart' : before);
+      if (isBehind) onBehind({ found: one, needsRestart });
+    }
+  }
+  const states = [...containers.values()];
+  const count = (state: string) => states.filter((one) => one === state).length;
+  return { path, version, total: states.length, current: count('current'), needRestart: count('restart') };
+}
+
+export function statusJson({ path, version, total, current, needRestart }: RotationStatus): JsonObject {
+  return { path, version, total, current, need_restart: needRestart };
+}
+
+export function behindJson({ found, needsRestart }: Behind, version: number): JsonObject {
+  return { ...holdingJson(found), current_version: version, needs_restart: needsRestart };
+}

@@ -1,0 +1,104 @@
+// Rotations under way, for the page that shows them and the alarm for those that get stuck: told of every new version and of
+// everything the ledger takes, it counts anew how many of the holders have the new version. In memory: after a restart of the
+// core `sys/usage/stale` still tells who is behind.
+
+import type { HistoryRow } from './history/row.ts';
+import { pathsOf } from './history/row.ts';
+import { rotationStatus, type RotationStatus } from './query/rotation-status.ts';
+import type { HoldingSources } from './query/sources.ts';
+
+export interface Rotation extends RotationStatus {
+  /** Milliseconds since the epoch. */
+  readonly started: number;
+  /** When all that can follow in place had the new version; undefined while some have not. */
+  readonly finished: number | undefined;
+}
+
+export interface RotationsOptions {
+  readonly sources: HoldingSources;
+  readonly now: () => number;
+  readonly onProgress: (rotation: Rotation) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** Of all that are followed; the oldest is forgotten first. */
+const MAX_FOLLOWED = 1_000;
+/** A finished one is still shown for so long. */
+const SHOWN_MS = 10 * 60_000;
+/** Counting waits so long for more to come … */
+const GATHER_MS = 100;
+/** … and, with very many holders, so many times as long as it took. */
+const REST_FACTOR = 4;
+
+interface Followed { rotation: Rotation; timer: NodeJS.Timeout | undefined; restMs: number; counting: Promise<void> }
+
+export class Rotations {
+  readonly #options: RotationsOptions;
+  readonly #followed = new Map<string, Followed>();
+  #isClosed = false;
+
+  constructor(options: RotationsOptions) {
+    this.#options = options;
+  }
+
+  /** A secret has a new version, which is durable (0: none is left, so nothing rotates). */
+  changed(path: string, version: number): void {
+    this.#forget(path);
+    if (version === 0 || this.#isClosed) return;
+    const followed: Followed = { rotation: { path, version, total: 0, current: 0, needRestart: 0, started: this.#options.now(), finished: undefined }, timer: undefined, restMs: GATHER_MS, counting: Promise.resolve() };
+    this.#followed.set(path, followed);
+    if (this.#followed.size > MAX_FOLLOWED) for (const [oldest] of this.#followed) { this.#forget(oldest); break; }
+    this.#plan(followed, 0);
+  }
+
+  /** The ledger took rows. */
+  noticed(rows: readonly HistoryRow[]): void {
+    if (this.#followed.size === 0) return;
+    for (const { entry } of rows) {
+      if (entry.type === 'released') for (const followed of this.#followed.values()) this.#plan(followed, followed.restMs);
+      if (entry.type !== 'rotated' && entry.type !== 'granted') continue;
+      for (const path of pathsOf(entry)) {
+        const followed = this.#followed.get(path);
+        if (followed !== undefined) this.#plan(followed, followed.restMs);
+      }
+    }
+  }
+
+  /** Those under way and those that finished a moment ago, the newest first. */
+  list(): readonly Rotation[] {
+    const now = this.#options.now();
+    for (const [path, { rotation }] of this.#followed) if (rotation.finished !== undefined && now - rotation.finished > SHOWN_MS) this.#forget(path);
+    return [...this.#followed.values()].map(({ rotation }) => rotation).filter(({ total }) => total > 0).sort((a, b) => b.started - a.started);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const path of [...this.#followed.keys()]) this.#forget(path);
+  }
+
+  #forget(path: string): void {
+    clearTimeout(this.#followed.get(path)?.timer);
+    this.#followed.delete(path);
+  }
+
+  #plan(followed: Followed, milliseconds: number): void {
+    if (followed.rotation.finished !== undefined) return;
+    followed.timer ??= setTimeout(() => {
+      // Free again before it counts: what comes meanwhile is counted by the next one.
+      followed.timer = undefined;
+      followed.counting = followed.counting.then(() => this.#count(followed)).catch(this.#options.onFault);
+    }, milliseconds).unref();
+  }
+
+  async #count(followed: Followed): Promise<void> {
+    const { sources, now, onProgress } = this.#options;
+    const { path, version, started } = followed.rotation;
+    const began = performance.now();
+    const status = await rotationStatus(sources, path, version);
+    followed.restMs = Math.max(GATHER_MS, REST_FACTOR * (performance.now() - began));
+    if (this.#followed.get(path) !== followed) return;
+    if (status.total === 0) return this.#forget(path);
+    followed.rotation = { ...status, started, finished: status.current + status.needRestart === status.total ? now() : undefined };
+    onProgress(followed.rotation);
+  }
+}

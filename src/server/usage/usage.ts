@@ -1,0 +1,207 @@
+// The usage of secrets, composed: the ledger and its history, the questions about them, rotations under way, refusals, and the
+// live updates. Made when the core is unsealed, closed when it is sealed or stops.
+
+import type { NodeRegistry } from '../../auth/node/registry.ts';
+import type { WorkloadRoles } from '../../auth/node/roles.ts';
+import type { JsonObject, SecretFacts } from '../../core/logical.ts';
+import type { View } from '../../core/view.ts';
+import { History, type HistoryLimits } from '../../ledger/history/history.ts';
+import type { HistoryRow } from '../../ledger/history/row.ts';
+import { pathsOf } from '../../ledger/history/row.ts';
+import { Ledger } from '../../ledger/ledger.ts';
+import { HoldingsQuery, holdingsSchema } from '../../ledger/query/holdings.ts';
+import { matrix, totals } from '../../ledger/query/overview.ts';
+import { readers } from '../../ledger/query/readers.ts';
+import { behindJson, rotationStatus, statusJson } from '../../ledger/query/rotation-status.ts';
+import { historyJson } from '../../ledger/query/row-json.ts';
+import { HoldingSources } from '../../ledger/query/sources.ts';
+import { staleHoldings, staleSchema } from '../../ledger/query/stale.ts';
+import { Timeline, timelineSchema } from '../../ledger/query/timeline.ts';
+import { unusedSchema, unusedSecrets } from '../../ledger/query/unused.ts';
+import { Rotations, type Rotation } from '../../ledger/rotations.ts';
+import type { Acl } from '../../policy/acl.ts';
+import type { Policy } from '../../policy/policy.ts';
+import { validate } from '../../wire/validate.ts';
+import { Denials } from './denials.ts';
+import { EventStreams } from './event-streams.ts';
+import { roleReport, roleReportSchema } from './role-report.ts';
+import { RoleUse } from './role-use.ts';
+
+const DAY_MS = 24 * 3600_000;
+export const DEFAULT_HISTORY_LIMITS: HistoryLimits = { maxAgeMs: 90 * DAY_MS, maxBytes: 2 * 1024 ** 3 };
+/** How often what changed is told to the page, in milliseconds. */
+const GATHER_MS = 1_000;
+const MAX_TOLD = 200;
+/** Containers with an old version that a rotation's status names. */
+const MAX_BEHIND = 500;
+
+const refusalsSchema = timelineSchema.omit({ type: true });
+
+export interface UsageOptions {
+  readonly view: View;
+  readonly now: () => number;
+  readonly limits?: HistoryLimits;
+  readonly registry: Pick<NodeRegistry, 'all'>;
+  readonly roles: Pick<WorkloadRoles, 'names' | 'get'>;
+  readonly isConnected: (nodeId: string) => boolean;
+  /** Every secret path that a reference can name. */
+  readonly secretPaths: () => AsyncIterable<string>;
+  readonly describeSecret: (path: string) => Promise<SecretFacts | undefined>;
+  readonly policyPath: (secret: string) => string | undefined;
+  readonly acl: (policies: readonly string[]) => Acl;
+  readonly readPolicy: (name: string) => Policy | undefined;
+  readonly isLiveToken: (tokenId: string) => Promise<boolean>;
+  readonly onHolding: (nodeId: string, containerId: string, isHolding: boolean) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+export class Usage {
+  readonly ledger: Ledger;
+  readonly denials: Denials;
+  readonly roleUse: RoleUse;
+  readonly streams: EventStreams;
+  readonly rotations: Rotations;
+  readonly #history: History;
+  readonly #options: UsageOptions;
+  readonly #sources: HoldingSources;
+  readonly #holdings: HoldingsQuery;
+  readonly #timeline: Timeline;
+  readonly #touched = { secrets: new Set<string>(), containers: new Set<string>() };
+  #telling: NodeJS.Timeout | undefined;
+
+  private constructor(options: UsageOptions, roleUse: RoleUse) {
+    const { view, now, onFault, onHolding } = options;
+    this.#options = options;
+    this.roleUse = roleUse;
+    this.#history = new History({ view, now, limits: options.limits ?? DEFAULT_HISTORY_LIMITS });
+    this.ledger = new Ledger({ view, now, history: this.#history, onHolding, onFault, onRows: (rows) => this.#noticed(rows) });
+    this.denials = new Denials({ record: (row) => this.ledger.record(row), now, onFault });
+    this.#sources = new HoldingSources(view, this.#history);
+    const findNodes = (wanted: string) => options.registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id);
+    this.#holdings = new HoldingsQuery({ sources: this.#sources, now, findNodes });
+    this.#timeline = new Timeline({ history: this.#history, now, findNodes });
+    this.rotations = new Rotations({ sources: this.#sources, now, onFault, onProgress: (rotation) => this.streams.send('rotation', rotationJson(rotation)) });
+    this.streams = new EventStreams({ now, isLive: options.isLiveToken, first: () => this.rotations.list().map((rotation) => ['rotation', rotationJson(rotation)]) });
+  }
+
+  /** @throws ERR_RECORD_INVALID, ERR_BARRIER_* */
+  static async open(options: UsageOptions): Promise<Usage> {
+    return new Usage(options, await RoleUse.load(options.view.sub('role/'), options.now, options.onFault));
+  }
+
+  /** `GET sys/usage`: who holds what. `unused` asks the other way round. @throws ERR_REQUEST_INVALID, ERR_DURATION_SYNTAX; so do all below */
+  async holdings({ unused, ...query }: JsonObject): Promise<JsonObject> {
+    if (unused !== true && unused !== 'true') return this.#holdings.answer(validate(holdingsSchema, unused === undefined || unused === false || unused === 'false' ? query : { ...query, unused }, 'usage query'));
+    const { secrets, ...rest } = await this.unused(query);
+    return { holdings: [], unused: (secrets as readonly { readonly secret: string }[]).map(({ secret }) => secret), ...rest };
+  }
+
+  async history(query: JsonObject): Promise<JsonObject> {
+    return this.#timeline.answer(validate(timelineSchema, query, 'usage history query'));
+  }
+
+  async denied(query: JsonObject): Promise<JsonObject> {
+    return this.#timeline.answer({ ...validate(refusalsSchema, query, 'usage query about refusals'), type: ['denied', 'refused'] });
+  }
+
+  async processes(query: JsonObject): Promise<JsonObject> {
+    return readers(this.#holdings, validate(holdingsSchema, query, 'usage query about processes'));
+  }
+
+  async unused(query: JsonObject): Promise<JsonObject> {
+    return unusedSecrets(this.#options, validate(unusedSchema, query, 'usage query'));
+  }
+
+  async stale(query: JsonObject): Promise<JsonObject> {
+    return staleHoldings(this.#holdings, validate(staleSchema, query, 'usage query about rotations'), async (path) => (await this.#options.describeSecret(path))?.version);
+  }
+
+  async roles(query: JsonObject): Promise<JsonObject> {
+    return roleReport({ ...this.#options, use: this.roleUse }, validate(roleReportSchema, query, 'usage query about roles'));
+  }
+
+  /** How far the rotation of one secret has come. */
+  async rotation(path: string): Promise<JsonObject | undefined> {
+    const facts = await this.#options.describeSecret(path);
+    if (facts === undefined) return undefined;
+    const behind: JsonObject[] = [];
+    const status = await rotationStatus(this.#sources, path, facts.version, (one) => { if (behind.length < MAX_BEHIND) behind.push(behindJson(one, facts.version)); });
+    const followed = this.rotations.list().find((rotation) => rotation.path === path);
+    return { ...statusJson(status), ...(followed === undefined ? {} : times(followed)), behind };
+  }
+
+  async rotationsUnderWay(): Promise<JsonObject> {
+    return { rotations: this.rotations.list().map(rotationJson) };
+  }
+
+  async matrix(): Promise<JsonObject> {
+    return matrix(this.#sources);
+  }
+
+  async overview(): Promise<JsonObject> {
+    const { now, registry, isConnected } = this.#options;
+    const [held, size, refusals] = await Promise.all([totals(this.#sources), this.#history.size(), this.denied({ since: '24h' })]);
+    return {
+      containers: held.containers, secrets: held.secrets, holdings: held.holdings, never_read: held.neverRead, ...(held.isCut ? { truncated: true } : {}),
+      nodes: registry.all().map(({ id, name, revoked, last_seen: seen, version }) => ({ id, name, version, is_connected: isConnected(id), is_revoked: revoked !== undefined, last_seen_time: seen === undefined ? null : new Date(seen).toISOString() })),
+      rotations: this.rotations.list().map(rotationJson),
+      refused_last_day: (refusals['entries'] as readonly JsonObject[]).length, refused_last_day_is_more: refusals['truncated'] === true,
+      history: { entries: size.rows, bytes: size.bytes, oldest_day: size.oldestDay ?? null, max_bytes: (this.#options.limits ?? DEFAULT_HISTORY_LIMITS).maxBytes },
+      server_time: new Date(now()).toISOString(),
+    };
+  }
+
+  /** A secret has a new version, which is durable. */
+  changed(path: string, version: number): void {
+    this.rotations.changed(path, version);
+  }
+
+  /** Moves what ended into the history; every minute. */
+  async sweep(): Promise<void> {
+    await this.ledger.archive();
+    await this.denials.sweep();
+  }
+
+  /** Merges the blocks of days that are over, deletes what is too old or too much; every hour. */
+  async prune(): Promise<void> {
+    const { now, limits = DEFAULT_HISTORY_LIMITS } = this.#options;
+    await this.#history.tidy();
+    await this.#history.prune();
+    await this.ledger.pruneUsed(now() - limits.maxAgeMs);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#telling);
+    this.rotations.close();
+    this.streams.close();
+    await this.denials.sweep(true);
+  }
+
+  #noticed(rows: readonly HistoryRow[]): void {
+    this.rotations.noticed(rows);
+    if (this.streams.clients === 0) return;
+    for (const row of rows) {
+      if (row.entry.type === 'refused' || row.entry.type === 'denied') this.streams.send(row.entry.type, historyJson(row));
+      for (const path of pathsOf(row.entry)) if (this.#touched.secrets.size < MAX_TOLD) this.#touched.secrets.add(path);
+      if (row.container.id !== undefined && this.#touched.containers.size < MAX_TOLD) this.#touched.containers.add(row.container.id);
+    }
+    this.#telling ??= setTimeout(() => this.#tell(), GATHER_MS).unref();
+  }
+
+  /** Names what to look at again; the page asks for what it shows. */
+  #tell(): void {
+    this.#telling = undefined;
+    const { secrets, containers } = this.#touched;
+    this.streams.send('holdings', { secrets: [...secrets], containers: [...containers] });
+    secrets.clear();
+    containers.clear();
+  }
+}
+
+export function rotationJson(rotation: Rotation): JsonObject {
+  return { ...statusJson(rotation), ...times(rotation) };
+}
+
+function times({ started, finished }: Rotation): JsonObject {
+  return { started_time: new Date(started).toISOString(), finished_time: finished === undefined ? null : new Date(finished).toISOString() };
+}
