@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 
 import { isPurserError } from '../lib/errors.ts';
 import { registerAgent } from './commands/agent.ts';
+import { registerAuth } from './commands/auth.ts';
 import { registerDriver } from './commands/driver.ts';
 import { registerGenerateRoot } from './commands/generate-root.ts';
 import { registerKv } from './commands/kv.ts';
@@ -68,7 +69,7 @@ function buildProgram(context: CommandContext): Command {
     });
   for (const register of [
     registerServer, registerAgent, registerDriver, registerOperator, registerRekey, registerRotate, registerGenerateRoot,
-    registerLogin, registerLogical, registerKv, registerPolicy, registerToken,
+    registerLogin, registerLogical, registerKv, registerPolicy, registerToken, registerAuth,
     registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
   ]) register(program, context);
   return program;
