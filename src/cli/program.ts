@@ -10,6 +10,7 @@ import { registerDriver } from './commands/driver.ts';
 import { registerGenerateRoot } from './commands/generate-root.ts';
 import { registerKv } from './commands/kv.ts';
 import { registerLogical } from './commands/logical.ts';
+import { registerLease } from './commands/lease.ts';
 import { registerLogin } from './commands/login.ts';
 import { registerNode } from './commands/node.ts';
 import { registerOperator } from './commands/operator.ts';
@@ -20,6 +21,7 @@ import { registerRuntime } from './commands/runtime.ts';
 import { registerSecrets } from './commands/secrets.ts';
 import { registerServer } from './commands/server.ts';
 import { registerToken } from './commands/token.ts';
+import { registerUnwrap } from './commands/unwrap.ts';
 import { registerUsage } from './commands/usage.ts';
 import { registerWorkload } from './commands/workload.ts';
 import { EXIT, type CommandContext, type Programs } from './context.ts';
@@ -69,7 +71,7 @@ function buildProgram(context: CommandContext): Command {
     });
   for (const register of [
     registerServer, registerAgent, registerDriver, registerOperator, registerRekey, registerRotate, registerGenerateRoot,
-    registerLogin, registerLogical, registerKv, registerPolicy, registerToken, registerAuth,
+    registerLogin, registerLogical, registerKv, registerPolicy, registerToken, registerLease, registerUnwrap, registerAuth,
     registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
   ]) register(program, context);
   return program;

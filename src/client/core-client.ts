@@ -3,7 +3,7 @@
 
 import type { WatchFrame } from '../wire/node-protocol.ts';
 import { PurserError } from '../lib/errors.ts';
-import type { JsonObject } from '../lib/json.ts';
+import { isJsonObject, type JsonObject } from '../lib/json.ts';
 import { CoreResponseError, parseBody, protocolError, readEnvelope, type Envelope } from './response.ts';
 import { withRetries } from './retry.ts';
 import { Transport } from './transport.ts';
@@ -29,6 +29,8 @@ export interface CallOptions {
   readonly timeoutMs?: number | undefined;
   /** True when doing it twice is the same as doing it once. Default: true for GET, false for the others. */
   readonly isRepeatable?: boolean;
+  /** Asks the core to wrap the answer, for a duration such as `60` or `5m`. */
+  readonly wrapTtl?: string;
 }
 
 export interface WatchOptions {
@@ -42,7 +44,7 @@ export interface WatchOptions {
   readonly silenceMs?: number | undefined;
 }
 
-type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_RETRY_DELAYS_MS = [100, 400];
@@ -79,7 +81,7 @@ export class CoreClient {
   async request(method: Method, path: string, body?: object, options: CallOptions = {}): Promise<Envelope> {
     const token = this.#token();
     const exchange = {
-      method, path: encodePath(path, options.query), headers: headersFor(method, token),
+      method, path: encodePath(path, options.query), headers: { ...headersFor(method, token), ...(options.wrapTtl === undefined ? {} : { 'x-vault-wrap-ttl': options.wrapTtl }) },
       body: body === undefined ? undefined : Buffer.from(JSON.stringify(body), 'utf8'),
       timeoutMs: options.timeoutMs ?? this.#timeoutMs, signal: options.signal,
     };
@@ -125,6 +127,18 @@ export class CoreClient {
     const { auth } = await this.request('POST', path, body);
     if (auth === undefined) throw protocolError('a login without a token');
     return auth;
+  }
+
+  /**
+   * One call whose answer the core keeps for whoever shows the wrapping token.
+   * @returns Vault's `wrap_info`: token, accessor, ttl, creation_path
+   * @throws ERR_CLIENT_PROTOCOL when there was nothing to wrap, such as after a delete
+   */
+  async wrap(wrapTtl: string, method: Method, path: string, body?: object, options: CallOptions = {}): Promise<JsonObject> {
+    if (!/^[0-9a-zµ.]{1,32}$/.test(wrapTtl)) throw new PurserError('ERR_CONFIG_INVALID', 'the time to wrap an answer for is a duration such as 60s or 5m');
+    const { body: { wrap_info: info } } = await this.request(method, path, body, { ...options, wrapTtl });
+    if (!isJsonObject(info)) throw protocolError('nothing to wrap');
+    return info;
   }
 
   /** The body of sys/health with its status, whatever it says: 200 active, 429 standby, 501 not initialised, 503 sealed. */

@@ -19,12 +19,18 @@ export interface LogicalRequest {
   readonly data: JsonObject;
   /** Who asks, for methods that need it (token store); absent on unauthenticated paths. */
   readonly caller?: Caller;
+  /** The token that was shown, whatever it is worth: for the paths of the server itself that need no token. */
+  readonly shownToken?: string;
+  /** For how long the client wants the response wrapped; absent: not at all. */
+  readonly wrapTtlSeconds?: number;
   readonly remoteAddress: string;
 }
 
 /** The authenticated caller, as the pipeline established it. */
 export interface Caller {
   readonly tokenId: string;
+  /** Names what belongs to the token; a keyed hash. Empty for a batch token, to which nothing can belong. */
+  readonly tokenKey: string;
   readonly accessor: string;
   /** Those of the token and of its entity. */
   readonly policies: readonly string[];
@@ -52,9 +58,52 @@ export interface LogicalResponse {
   readonly copyDataToTop?: boolean;
   /** The reply is `data` alone, without Vault's envelope (OpenID Connect documents). */
   readonly isBare?: boolean;
+  /** Of an engine: the secret is to be taken back. The server registers it and fills the three members below. */
+  readonly lease?: LeaseOffer;
   readonly leaseId?: string;
   readonly leaseSeconds?: number;
   readonly renewable?: boolean;
+  /** Of the server: the response was wrapped, and this stands for it. */
+  readonly wrapInfo?: JsonObject;
+}
+
+/** How long a secret lasts, in seconds, as its engine wants it; 0: as the mount is tuned. */
+export interface LeaseTerms {
+  readonly ttlSeconds: number;
+  readonly maxTtlSeconds: number;
+}
+
+/** A secret that an engine has made and the core is to take back. */
+export interface LeaseOffer extends LeaseTerms {
+  readonly renewable: boolean;
+  /** What the engine needs to renew and revoke it; kept in the barrier. */
+  readonly state: JsonObject;
+}
+
+/** A lease, as its engine gets it back. */
+export interface HeldLease {
+  /** For messages to the operator. */
+  readonly id: string;
+  readonly state: JsonObject;
+  /** Milliseconds since the epoch. */
+  readonly issuedAt: number;
+  readonly expiresAt: number;
+}
+
+/** An engine whose responses carry a `lease`. Optional ability, apart from Engine. Both calls may come after a restart of the core. */
+export interface LeaseKeeper {
+  /**
+   * Lets the secret live on, from now.
+   * @param incrementSeconds the wish; the engine may grant less. The core caps the result by the mount and by the terms of the lease
+   * @returns the new terms, and the new `state` if it changed
+   * @throws PurserError when it must not be renewed
+   */
+  renewLease(lease: HeldLease, incrementSeconds: number): Promise<LeaseTerms & { readonly state?: JsonObject }>;
+  /**
+   * Takes the secret back. What is gone already is done: the call is repeated until it succeeds once, and after a crash even then.
+   * @throws PurserError with a reason for the operator, without values
+   */
+  revokeLease(lease: HeldLease): Promise<void>;
 }
 
 export interface Engine {

@@ -58,9 +58,15 @@ function parse(cidrs: readonly string[], what: string): Range[] {
   });
 }
 
+/** Compiled once per list: lists live as long as the record they come from. */
+const compiled = new WeakMap<readonly string[], AddressRanges>();
+
 /** True when `cidrs` is empty or one of its ranges holds `address`. */
 export function isWithin(address: string, cidrs: readonly string[]): boolean {
-  return cidrs.length === 0 || addressRanges(cidrs, 'the list of ranges').includes(address);
+  if (cidrs.length === 0) return true;
+  let ranges = compiled.get(cidrs);
+  if (ranges === undefined) compiled.set(cidrs, ranges = addressRanges(cidrs, 'the list of ranges'));
+  return ranges.includes(address);
 }
 
 function invalid(what: string, expected: string): PurserError {

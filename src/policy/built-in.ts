@@ -40,6 +40,9 @@ path "sys/tools/hash/*"          { capabilities = ["update"] }
 path "sys/control-group/request" { capabilities = ["update"] }
 `;
 
+/** The only policy of a wrapping token, and of no other token. */
+export const RESPONSE_WRAPPING = 'response-wrapping';
+
 const RESPONSE_WRAPPING_TEXT = `path "cubbyhole/response"  { capabilities = ["create", "read"] }
 path "sys/wrapping/unwrap" { capabilities = ["update"] }
 `;
@@ -68,6 +71,6 @@ export interface BuiltInPolicy {
 export const BUILT_IN_POLICIES: ReadonlyMap<string, BuiltInPolicy> = new Map([
   { policy: ROOT_POLICY, isImmutable: true, isInternal: false },
   { policy: parsePolicy('default', DEFAULT_POLICY_TEXT), isImmutable: false, isInternal: false },
-  { policy: parsePolicy('response-wrapping', RESPONSE_WRAPPING_TEXT), isImmutable: true, isInternal: true },
+  { policy: parsePolicy(RESPONSE_WRAPPING, RESPONSE_WRAPPING_TEXT), isImmutable: true, isInternal: true },
   { policy: parsePolicy('purser-node', NODE_TEXT), isImmutable: true, isInternal: true },
 ].map((builtIn) => [builtIn.policy.name, builtIn]));

@@ -22,6 +22,7 @@ export interface AuditFacts {
   readonly token: TokenEntry | undefined;
   /** Those of the token and of its entity. */
   readonly policies: readonly string[] | undefined;
+  readonly wrapTtlSeconds: number | undefined;
   readonly isAllowed: boolean;
   readonly grantingPolicies: readonly string[];
 }
@@ -60,26 +61,28 @@ function makeAuth({ tokenId, token, policies, isAllowed, grantingPolicies }: Aud
   const policyResults = { allowed: isAllowed, ...(grantingPolicies.length === 0 ? {} : { grantingPolicies: grantingPolicies.map((name) => ({ name, type: 'acl' })) }) };
   if (token === undefined) return { ...shown, policyResults };
   return {
-    ...shown, policyResults, accessor: token.accessor, displayName: token.displayName, policies: policies ?? token.policies, tokenPolicies: token.policies, metadata: token.metadata, tokenType: 'service',
+    ...shown, policyResults, accessor: token.accessor, displayName: token.displayName, policies: policies ?? token.policies, tokenPolicies: token.policies, metadata: token.metadata, tokenType: token.type,
     tokenTtlSeconds: token.ttlSeconds, tokenIssueTime: new Date(token.createdAt).toISOString(),
     ...(token.entityId === '' ? {} : { entityId: token.entityId }),
     ...(token.usesLeft === null ? {} : { remainingUses: token.usesLeft }),
   };
 }
 
-function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount, tokenId, token }: AuditFacts): AuditRequest {
+function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount, tokenId, token, wrapTtlSeconds }: AuditFacts): AuditRequest {
   return {
     id, operation, path, remoteAddress, remotePort, data,
     ...(mount?.engine.isSecretThroughout === true ? { isSecretThroughout: true } : {}),
     ...(mount === undefined ? {} : { mountPoint: mount.path, mountType: mount.type, mountAccessor: mount.accessor }),
     ...(tokenId === undefined ? {} : { clientToken: tokenId }),
     ...(token === undefined ? {} : { clientTokenAccessor: token.accessor }),
+    ...(wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }),
   };
 }
 
-function responseOf({ auth, data, leaseId, warnings }: LogicalResponse): AuditResponse {
+function responseOf({ auth, data, leaseId, warnings, wrapInfo }: LogicalResponse): AuditResponse {
   return {
     ...(auth === undefined ? {} : { auth }), ...(data === undefined ? {} : { data }),
     ...(leaseId === undefined ? {} : { leaseId }), ...(warnings === undefined ? {} : { warnings }),
+    ...(wrapInfo === undefined ? {} : { wrapInfo }),
   };
 }

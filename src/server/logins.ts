@@ -4,7 +4,7 @@
 
 import { authObject } from '../auth/token/token-json.ts';
 import type { RenewalTerms } from '../auth/token/lifetime.ts';
-import { canonicalPolicies, DEFAULT_POLICY_NAME, isRoot } from '../auth/token/policy-names.ts';
+import { canonicalPolicies, DEFAULT_POLICY_NAME, isRoot, requireAssignable } from '../auth/token/policy-names.ts';
 import type { TokenEntry, TokenStore } from '../auth/token/token-store.ts';
 import type { Login, LogicalResponse, TokenParameters } from '../core/logical.ts';
 import { isWithin } from '../lib/cidr.ts';
@@ -12,9 +12,6 @@ import { PurserError } from '../lib/errors.ts';
 import { effectiveTtls } from './mount-config.ts';
 import { AUTH_PREFIX, type Mount, type MountTable, type Route } from './mount-table.ts';
 import type { PolicyStore } from './policy-store.ts';
-
-/** Given by the core alone, never by a login. */
-const UNASSIGNABLE = ['purser-node', 'response-wrapping'];
 
 export interface LoginsOptions {
   readonly tokens: TokenStore;
@@ -44,27 +41,27 @@ export class Logins {
     const { token } = login;
     if (mount.method === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'only auth methods log in');
     if (!isWithin(remoteAddress, token.boundCidrs)) throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
-    requireServiceToken(token, mount);
+    const type = tokenType(token, mount);
     const names = loginPolicies(token);
     const entity = await identify?.(mount, login.alias) ?? { id: '', policies: [] };
     const { id, entry, warnings } = await tokens.create({
-      policies: names, path: mount.path + path, displayName: displayName(mount.path, login.displayName), metadata: login.metadata, entityId: entity.id,
-      ...lifeOf(token, mount), explicitMaxTtlSeconds: token.explicitMaxTtlSeconds, numUses: token.numUses, renewable: true,
+      policies: names, type, path: mount.path + path, displayName: displayName(mount.path, login.displayName), metadata: login.metadata, entityId: entity.id,
+      ...lifeOf(token, mount), explicitMaxTtlSeconds: token.explicitMaxTtlSeconds, numUses: token.numUses, boundCidrs: token.boundCidrs, renewable: true,
       login: { mount: mount.accessor, state: login.state },
     });
     if (mounts.byAccessor(mount.accessor) === undefined) {
       // Disabled while the token was made, which may have escaped the sweep of its tokens.
-      await tokens.revoke(id);
+      if (type === 'service') await tokens.revoke(id);
       throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
     }
     const missing = names.filter((name) => !policies.has(name)).map((name) => `Policy "${name}" does not exist`);
     return { ...response, auth: authObject(id, entry, now(), entity.policies), warnings: [...response.warnings ?? [], ...warnings, ...missing] };
   }
 
-  /** Ends the token in a response that the client will not get. */
+  /** Ends the token in a response that the client will not get. (A batch token cannot be ended, and nobody has it.) */
   async withdraw({ auth }: LogicalResponse): Promise<void> {
     const id = auth?.['client_token'];
-    if (typeof id === 'string' && id !== '') await this.#options.tokens.revoke(id);
+    if (typeof id === 'string' && id !== '' && auth?.['token_type'] !== 'batch') await this.#options.tokens.revoke(id);
   }
 
   /**
@@ -88,8 +85,7 @@ function lifeOf(token: TokenParameters, mount: Mount): Required<RenewalTerms> {
 function loginPolicies({ policies, noDefaultPolicy }: TokenParameters): readonly string[] {
   const names = canonicalPolicies(noDefaultPolicy ? policies : [...policies, DEFAULT_POLICY_NAME]);
   if (isRoot(names)) throw new PurserError('ERR_REQUEST_INVALID', 'auth methods cannot create root tokens');
-  const unassignable = names.find((name) => UNASSIGNABLE.includes(name));
-  if (unassignable !== undefined) throw new PurserError('ERR_REQUEST_INVALID', `cannot assign policy "${unassignable}"`);
+  requireAssignable(names);
   return names;
 }
 
@@ -99,7 +95,12 @@ function displayName(mountPath: string, name: string): string {
   return `${mount}${name}`.replace(/-$/, '');
 }
 
-function requireServiceToken({ type }: TokenParameters, { config }: Mount): void {
-  const isBatch = type === '' ? config.tokenType === 'batch' || config.tokenType === 'default-batch' : type === 'batch';
-  if (isBatch) throw new PurserError('ERR_REQUEST_INVALID', 'batch tokens are not offered', { hint: 'set token_type to service' });
+/** As the user or role says, else as the mount is tuned; a mount may also insist. */
+function tokenType({ type, periodSeconds, numUses, explicitMaxTtlSeconds }: TokenParameters, { config }: Mount): 'service' | 'batch' {
+  const insisted = config.tokenType === 'service' || config.tokenType === 'batch' ? config.tokenType : undefined;
+  const chosen = insisted ?? (type === '' ? config.tokenType === 'default-batch' ? 'batch' : 'service' : type);
+  if (chosen === 'batch' && periodSeconds + numUses + explicitMaxTtlSeconds > 0) {
+    throw new PurserError('ERR_REQUEST_INVALID', 'batch tokens have no period, uses or explicit max TTL', { hint: 'set token_type to service' });
+  }
+  return chosen;
 }

@@ -7,6 +7,7 @@ import type { ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Lockouts } from '../auth/method/lockouts.ts';
 import type { AuthMethod, Caller, Engine, JsonObject, SecretSource } from '../core/logical.ts';
+import { wipeFolder } from '../core/folders.ts';
 import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
@@ -16,7 +17,6 @@ import { DEFAULT_MOUNT_CONFIG, mountConfigSchema, type MountConfig } from './mou
 /** Auth methods are mounted below it, in the same table. */
 export const AUTH_PREFIX = 'auth/';
 const TABLE_KEY = 'table';
-const WIPE_PAGE = 1_000;
 const MAX_MOUNTS = 1_000;
 const MAX_PATH_LENGTH = 256;
 
@@ -77,7 +77,9 @@ export interface MountTableOptions {
   readonly createEngine: (record: MountRecord, view: View) => Pick<Mount, 'engine' | 'source' | 'method' | 'lockouts'>;
   /** Told at once that a mount answers no more. */
   readonly onDisabled?: () => void;
-  /** Ends what a removed mount handed out, before its storage goes; after a crash it is called again. */
+  /** Ends what a mount handed out, while it still answers. @throws to have it stay */
+  readonly beforeRemoval?: (mount: Mount) => Promise<void>;
+  /** Ends what a removed mount handed out since, before its engine is closed and its storage goes; after a crash it is called again. */
   readonly onRemoved?: (record: MountRecord) => Promise<void>;
 }
 
@@ -105,7 +107,7 @@ export class MountTable {
   static async open(options: MountTableOptions): Promise<MountTable> {
     const bytes = await options.view.get(TABLE_KEY);
     const table = new MountTable(options, bytes === undefined ? [] : decodeRecord(bytes, tableSchema, 'mount table').mounts);
-    for (const record of table.#records) if (record.isRemoved) await table.#wipe(record);
+    for (const record of table.#records) if (record.isRemoved) await table.#wipe(record, table.#open(record));
     return table;
   }
 
@@ -144,18 +146,21 @@ export class MountTable {
     });
   }
 
-  /** Removes a mount with everything in it; an unknown path is no error. @throws ERR_REQUEST_INVALID for a built-in one */
+  /**
+   * Removes a mount with everything in it; an unknown path is no error.
+   * @throws ERR_REQUEST_INVALID for a built-in one, and what `beforeRemoval` throws
+   */
   disable(path: string): Promise<void> {
     return this.#lock.run(TABLE_KEY, async () => {
       const record = this.#records.find((known) => known.path === path && !known.isRemoved);
       if (record === undefined && this.#mounts.has(path)) throw refused(`cannot unmount ${path}`);
-      if (record === undefined) return;
+      const mount = this.#mounts.get(path);
+      if (record === undefined || mount === undefined) return;
+      await this.#options.beforeRemoval?.(mount);
       await this.#store(this.#records.map((known) => (known === record ? { ...known, isRemoved: true } : known)));
-      const engine = this.#mounts.get(path)?.engine;
       this.#mounts.delete(path);
       this.#options.onDisabled?.();
-      await engine?.close?.();
-      await this.#wipe(record);
+      await this.#wipe(record, mount);
     });
   }
 
@@ -207,8 +212,9 @@ export class MountTable {
     return (isAuthPath(record.path) ? this.#options.auth : this.#options.logical).sub(`${record.uuid}/`);
   }
 
-  async #wipe(record: MountRecord): Promise<void> {
+  async #wipe(record: MountRecord, { engine }: Mount): Promise<void> {
     await this.#options.onRemoved?.(record);
+    await engine.close?.();
     await wipeFolder(this.#viewOf(record), '');
     await this.#store(this.#records.filter((known) => known.uuid !== record.uuid));
   }
@@ -225,15 +231,6 @@ const RESERVED = ['sys/', 'node/', 'identity/', 'cubbyhole/'];
 /** True for a path below `auth/`. */
 export function isAuthPath(path: string): boolean {
   return path.startsWith(AUTH_PREFIX);
-}
-
-async function wipeFolder(view: View, prefix: string): Promise<void> {
-  for (;;) {
-    const names = await view.list(prefix, { limit: WIPE_PAGE });
-    for (const name of names) if (name.endsWith('/')) await wipeFolder(view, prefix + name);
-    await view.transaction(names.filter((name) => !name.endsWith('/')).map((name) => ({ kind: 'delete', key: prefix + name })));
-    if (names.length < WIPE_PAGE) return;
-  }
 }
 
 function refused(message: string): PurserError {

@@ -8,19 +8,25 @@ import { EntityStore } from '../auth/identity/entity-store.ts';
 import { IdentityEngine } from '../auth/identity/identity-engine.ts';
 import { TokenEngine } from '../auth/token/token-engine.ts';
 import { authObject } from '../auth/token/token-json.ts';
+import { TokenRoles } from '../auth/token/token-roles.ts';
 import { TokenStore } from '../auth/token/token-store.ts';
 import type { Barrier } from '../core/barrier.ts';
-import type { Engine, JsonObject } from '../core/logical.ts';
+import type { Engine, JsonObject, LeaseKeeper } from '../core/logical.ts';
 import type { View } from '../core/view.ts';
+import { CubbyholeEngine } from '../engines/cubbyhole/cubbyhole-engine.ts';
+import { Cubbyholes } from '../engines/cubbyhole/cubbyholes.ts';
 import { KvEngine } from '../engines/kv/kv-engine.ts';
 import { PlainKvEngine } from '../engines/kv/plain-kv-engine.ts';
-import { messageOf, PurserError } from '../lib/errors.ts';
+import { Leases } from '../leases/leases.ts';
+import { isPurserError, messageOf, PurserError } from '../lib/errors.ts';
 import { AuditDevices } from './audit-devices.ts';
 import { failureReporter } from './audit-failures.ts';
 import type { ServerConfig } from './config.ts';
 import type { Lifecycle } from './core-state.ts';
 import { createAuthMethod } from './auth-methods.ts';
 import { openKeyOperations } from './key-operations.ts';
+import { LeaseDirectory } from './lease-directory.ts';
+import { LeaseGrants } from './lease-grants.ts';
 import { Logins } from './logins.ts';
 import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
@@ -31,15 +37,19 @@ import { secretPaths } from './secret-paths.ts';
 import { auditRoutes } from './sys/audit.ts';
 import { authRoutes } from './sys/auth.ts';
 import { capabilityRoutes } from './sys/capabilities.ts';
+import { leaseRoutes } from './sys/leases.ts';
 import { lockedUserRoutes } from './sys/locked-users.ts';
 import { mountRoutes } from './sys/mounts.ts';
 import { policyRoutes } from './sys/policies.ts';
 import { SysEngine } from './sys/sys-engine.ts';
 import { usageRoutes } from './sys/usage.ts';
+import { wrappingRoutes } from './sys/wrapping.ts';
 import { UnsealedCore } from './unsealed-core.ts';
+import { Wrapping } from './wrapping.ts';
 
 /** Mounted in every new core, so that the references of the documentation work; Vault does so in development mode only. */
 const FIRST_MOUNT = { path: 'secret/', type: 'kv', description: 'key/value secrets, with versions', options: { version: '2' } };
+const TOKEN_ACCESSOR = 'auth_token_builtin';
 const NODE_LOGIN_PATH = 'auth/node/login';
 
 export interface CoreOptions {
@@ -52,6 +62,8 @@ export interface CoreOptions {
   readonly address: () => string;
   /** What nodes pin; undefined for plain HTTP. */
   readonly authority: NodeServicesOptions['authority'];
+  /** Engine types that no product has, for tests of what engines rely on. */
+  readonly testOnlyEngines?: Readonly<Record<string, () => Engine>> | undefined;
 }
 
 /** How a core is opened and set up, for CoreState. */
@@ -73,18 +85,40 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
   const audit = new AuditBroker(failureReporter(log, now));
   try {
     const devices = await AuditDevices.open({ broker: audit, view: barrier.view('audit/'), config: config.audit, now, log });
-    const tokens = await TokenStore.open(barrier.view('token/'), now);
+    const engines = new Map<string, Engine>(); // by accessor, also those that are on their way out
+    const cubbyholes = new Cubbyholes(barrier.view('cubbyhole/'));
+    const leases = new Leases({
+      view: barrier.view('leases/'), now, keeperOf: (mount) => asKeeper(engines.get(mount)),
+      onFailure: ({ id }, error) => { log.warn({ lease: id, reason: reasonOf(error) }, 'a lease could not be revoked; it is tried again'); },
+    });
+    const tokens = await TokenStore.open(barrier.view('token/'), now, async (key) => {
+      await leases.revokeOwned(key);
+      await cubbyholes.wipe(key);
+    });
     const onGrantsChanged = () => nodes.grantsChanged();
     const policies = await PolicyStore.open(barrier.view('policy/'), onGrantsChanged);
     const onChange: ChangeListener = (path, version) => nodes.changed(path, version);
     const mounts: MountTable = await MountTable.open({
       view: barrier.view('mounts/'), logical: barrier.view('logical/'), auth: barrier.view('auth/'),
-      createEngine: (record, view) => (isAuthPath(record.path)
-        ? createAuthMethod(record, { view, now, lockoutRule: () => mounts.byAccessor(record.accessor)?.config.lockout ?? DEFAULT_LOCKOUT })
-        : createEngine(record, view, now, onChange)),
-      onRemoved: async ({ accessor }) => { await tokens.revokeWhere(({ login }) => login?.mount === accessor); },
+      createEngine: (record, view) => {
+        const testOnly = options.testOnlyEngines?.[record.type]?.();
+        const made = testOnly !== undefined ? { engine: testOnly } : isAuthPath(record.path)
+          ? createAuthMethod(record, { view, now, lockoutRule: () => mounts.byAccessor(record.accessor)?.config.lockout ?? DEFAULT_LOCKOUT })
+          : createEngine(record, view, now, onChange);
+        engines.set(record.accessor, made.engine);
+        return made;
+      },
+      beforeRemoval: ({ path }) => leases.revokePrefix(path, { sync: true }),
+      onRemoved: async ({ accessor, path }) => {
+        await leases.revokePrefix(path, { sync: true, force: true });
+        engines.delete(accessor);
+        await tokens.revokeWhere(({ login }) => login?.mount === accessor);
+      },
       onDisabled: onGrantsChanged,
     });
+    const wrapping = new Wrapping(tokens, cubbyholes);
+    const directory = new LeaseDirectory(leases, tokens, now);
+    const logFault = (error: unknown): void => { log.error({ reason: reasonOf(error) }, 'tidying failed'); };
     const entities = await EntityStore.open(barrier.view('identity/'), now);
     const principals = new Principals({ tokens, policies, entities });
     const logins = new Logins({ tokens, policies, mounts, now, identify: ({ accessor }, alias) => entities.logIn(accessor, alias) });
@@ -92,13 +126,22 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const keys = await openKeyOperations({
       barrier, config, log, now, createRootToken: async () => (await tokens.createRoot()).id, startSeal: () => core.startSeal(options.seal),
     });
-    const core: UnsealedCore = new UnsealedCore({ tokens, policies, audit, mounts, logins, principals, nodes, log, closers: keys.closers });
+    const core: UnsealedCore = new UnsealedCore({
+      tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, nodes, log,
+    });
     const sys = new SysEngine([
       ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...lockedUserRoutes(mounts), ...policyRoutes(policies),
         ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
       ...usageRoutes(nodes.usage),
+      ...leaseRoutes(directory, logFault), ...wrappingRoutes(wrapping),
     ]);
-    for (const mount of builtInMounts(sys, { tokens, policies, mounts, logins }, entities, nodes, now)) mounts.addBuiltIn(mount);
+    const tokenEngine = new TokenEngine({
+      store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),
+      askTerms: (entry) => logins.renewalTerms(entry), onFault: logFault, entityOf: async (name) => (await entities.logIn(TOKEN_ACCESSOR, { name })).id,
+      identityPolicies: async (entityId) => (await entities.ofToken(entityId))?.policies ?? [],
+    });
+    const identity = new IdentityEngine({ store: entities, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
+    for (const mount of builtInMounts(sys, { tokenEngine, cubbyholes, identity, nodes })) mounts.addBuiltIn(mount);
     return core;
   } catch (error) {
     await audit.close().catch(() => undefined);
@@ -107,13 +150,8 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
 }
 
 function builtInMounts(
-  sys: SysEngine, { tokens, policies, mounts, logins }: Pick<UnsealedCore, 'tokens' | 'policies' | 'mounts' | 'logins'>, entities: EntityStore, nodes: NodeServices, now: () => number,
+  sys: SysEngine, { tokenEngine, cubbyholes, identity, nodes }: { readonly tokenEngine: TokenEngine; readonly cubbyholes: Cubbyholes; readonly identity: IdentityEngine; readonly nodes: NodeServices },
 ): Mount[] {
-  const tokenEngine = new TokenEngine({
-    store: tokens, now, policyExists: async (name) => policies.has(name), askTerms: (entry) => logins.renewalTerms(entry),
-    identityPolicies: async (entityId) => (await entities.ofToken(entityId))?.policies ?? [],
-  });
-  const identity = new IdentityEngine({ store: entities, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
   return [
     {
       ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths,
@@ -122,6 +160,7 @@ function builtInMounts(
         start: (caller, tokenExpires, _query, response) => nodes.usage.streams.attach({ tokenId: caller?.tokenId ?? '', tokenExpires }, response),
       },
     },
+    builtIn('cubbyhole/', 'cubbyhole', 'per-token private secret storage', new CubbyholeEngine(cubbyholes)),
     builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
     builtIn('auth/node/', 'node', 'nodes, their join tokens and the workload roles', nodes.auth),
     builtIn('identity/', 'identity', 'entities and their aliases, and the keys to verify the identities of containers', identity),
@@ -135,6 +174,15 @@ function builtInMounts(
 function builtIn(path: string, type: string, description: string, engine: Engine): Mount {
   const kind = path.startsWith('auth/') ? `auth_${type}` : type;
   return { path, type, description, engine, options: null, config: DEFAULT_MOUNT_CONFIG, accessor: `${kind}_builtin`, uuid: '' };
+}
+
+function asKeeper(engine: Engine | undefined): LeaseKeeper | undefined {
+  return engine !== undefined && 'revokeLease' in engine ? engine as Engine & LeaseKeeper : undefined;
+}
+
+/** A foreign error's message could quote a value. */
+function reasonOf(error: unknown): string {
+  return isPurserError(error) ? error.message : 'internal error';
 }
 
 /** Told of the full logical path. */
@@ -157,7 +205,7 @@ async function nodeOptions(
     clusterId: await clusterId(barrier.view('node/')),
     address: address(), authority, now,
     issueToken: async ({ policies: names, ttlSeconds, displayName, metadata }): Promise<JsonObject> => {
-      const { id, entry } = await tokens.create({ policies: names, ttlSeconds, displayName, metadata, path: NODE_LOGIN_PATH, renewable: false });
+      const { id, entry } = await tokens.create({ policies: names, mayBeInternal: true, ttlSeconds, displayName, metadata, path: NODE_LOGIN_PATH, renewable: false });
       return authObject(id, entry, now());
     },
     revokeTokens: async (nodeId) => { await tokens.revokeWhere((entry) => entry.path === NODE_LOGIN_PATH && entry.metadata['node_id'] === nodeId); },

@@ -6,12 +6,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Caller, JsonObject, LogicalRequest, LogicalResponse, Operation } from '../core/logical.ts';
 import type { AuditEntry } from '../audit/entry.ts';
 import { ROOT_POLICY_NAME } from '../auth/token/policy-names.ts';
+import { isWithin } from '../lib/cidr.ts';
 import { PurserError } from '../lib/errors.ts';
 import { failedEntry, requestEntry, responseEntry } from './audit-entries.ts';
 import { hasBody, readBody, type BodyLimits } from './http/body.ts';
 import { operationOf, type Target } from './http/request-path.ts';
+import type { LeaseRequest } from './lease-grants.ts';
 import type { Route } from './mount-table.ts';
 import type { Principal } from './principals.ts';
+import { refusalOfToken, wrapTtlOf } from './wrap-request.ts';
 import type { UnsealedCore } from './unsealed-core.ts';
 
 /** One HTTP request, as the front hands it over. */
@@ -30,11 +33,19 @@ export interface PipelineLimits {
 }
 
 type Access = 'policy' | 'token' | 'open';
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+const SYS_PREFIX = 'sys/';
 
 /** What the later stages know of the request. */
 interface Subject {
   readonly exchange: Exchange;
+  /** As it was shown, valid or not. */
+  readonly tokenId: string | undefined;
+  /** Who is behind the token, also where it gives no right: for the audit. */
+  readonly shown: Principal | undefined;
   readonly identity: Principal | undefined;
+  readonly wrapTtlSeconds: number | undefined;
   readonly route: Route | undefined;
   readonly access: Access;
   readonly operation: Operation;
@@ -53,21 +64,23 @@ export const STREAMING = Symbol('streaming');
  */
 export async function runPipeline(core: UnsealedCore, exchange: Exchange, limits: PipelineLimits): Promise<LogicalResponse | typeof STREAMING | undefined> {
   refuseUnsupportedHeaders(exchange.request);
+  const wrapTtlSeconds = wrapTtlOf(exchange.request);
   const tokenId = readToken(exchange.request);
-  const sender = await findIdentity(core, tokenId);
-  const data = await readInput(exchange, sender === undefined ? limits.unauthenticated : limits.authenticated);
+  const sender = await findPrincipal(core, tokenId);
+  const data = await readInput(exchange, admit(exchange, sender) === undefined ? limits.unauthenticated : limits.authenticated);
   // A body may take its time: what was revoked or changed meanwhile must not count any more.
-  const identity = hasBody(exchange.request) ? await findIdentity(core, tokenId) : sender;
+  const shown = hasBody(exchange.request) ? await findPrincipal(core, tokenId) : sender;
+  const identity = admit(exchange, shown);
   const route = core.mounts.find(exchange.target.path);
   const access = accessOf(route);
   const operation = await findOperation(exchange, route, identity, access, data);
-  const subject: Subject = { exchange, identity, route, access, operation, data };
+  const subject: Subject = { exchange, tokenId, shown, identity, wrapTtlSeconds, route, access, operation, data };
   const verdict = decide(subject);
   const isCounted = identity !== undefined && identity.entry.usesLeft !== null && access !== 'open';
   const use = isCounted ? await core.tokens.use(identity.tokenId) : undefined;
-  const denial = isCounted && use === undefined ? denied() : verdict.denial;
+  const denial = isCounted && use === undefined ? refusalOfToken(exchange.target.path, true) : verdict.denial;
   try {
-    const response = await core.perform(() => perform(core, subject, { ...verdict, denial }, tokenId));
+    const response = await core.perform(() => perform(core, subject, { ...verdict, denial }, use?.isLast === true));
     return startStream(subject, verdict) ? STREAMING : response;
   } finally {
     if (isCounted && use?.isLast === true) await core.tokens.finishUse(identity.tokenId);
@@ -76,16 +89,19 @@ export async function runPipeline(core: UnsealedCore, exchange: Exchange, limits
 }
 
 /** The stages between the two audit entries. */
-async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, tokenId: string | undefined): Promise<LogicalResponse | undefined> {
-  const entry = entryOf(subject, verdict, tokenId);
+async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, isLastUse: boolean): Promise<LogicalResponse | undefined> {
+  const entry = entryOf(subject, verdict);
   await core.audit.request(verdict.denial === undefined ? entry : failedEntry(entry, verdict.denial));
   if (verdict.denial !== undefined) throw verdict.denial;
+  let made: LogicalResponse | undefined;
   let response: LogicalResponse | undefined;
   let isLogin = false;
   try {
-    response = await callEngine(subject, verdict);
-    isLogin = response?.login !== undefined;
-    if (response !== undefined && isLogin) response = await core.logins.issue(subject.route!, response, subject.exchange.remoteAddress);
+    made = await callEngine(subject, verdict);
+    isLogin = made?.login !== undefined;
+    if (made !== undefined && isLogin) made = await core.logins.issue(subject.route!, made, subject.exchange.remoteAddress);
+    if (made?.lease !== undefined) made = await core.leaseGrants.grant(made, leaseRequest(subject, isLastUse));
+    response = made === undefined || subject.wrapTtlSeconds === undefined ? made : await core.wrapping.wrap(made, subject.wrapTtlSeconds, subject.exchange.target.path);
   } catch (error) {
     await core.audit.response(failedEntry(entry, error));
     throw error;
@@ -93,10 +109,14 @@ async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, t
   try {
     await core.audit.response(responseEntry(entry, response));
   } catch (error) {
-    if (response !== undefined && isLogin) await core.logins.withdraw(response);
+    if (made !== undefined && isLogin) await core.logins.withdraw(made);
     throw error;
   }
   return response;
+}
+
+function leaseRequest({ exchange, identity, route }: Subject, isLastUse: boolean): LeaseRequest {
+  return { path: exchange.target.path, mount: route!.mount, token: identity && { id: identity.tokenId, entry: identity.entry, isLastUse } };
 }
 
 /** Lets the mount take the response over, for the one path where it does. */
@@ -109,9 +129,6 @@ function startStream({ exchange, identity, route, operation, data }: Subject, { 
 
 /** What would be silently ignored would mean something else to the client than to the server. */
 function refuseUnsupportedHeaders({ headers }: IncomingMessage): void {
-  if (headers['x-vault-wrap-ttl'] !== undefined && headers['x-vault-wrap-ttl'] !== '0') {
-    throw new PurserError('ERR_REQUEST_INVALID', 'response wrapping is not supported', { hint: 'leave X-Vault-Wrap-TTL out' });
-  }
   const namespace = headers['x-vault-namespace'];
   if (namespace !== undefined && !['', '/', 'root', 'root/'].includes(String(namespace))) {
     throw new PurserError('ERR_REQUEST_INVALID', 'namespaces are not supported', { hint: 'leave X-Vault-Namespace out' });
@@ -125,8 +142,13 @@ function readToken({ headers }: IncomingMessage): string | undefined {
   return match?.[1];
 }
 
-async function findIdentity(core: UnsealedCore, tokenId: string | undefined): Promise<Principal | undefined> {
+async function findPrincipal(core: UnsealedCore, tokenId: string | undefined): Promise<Principal | undefined> {
   return tokenId === undefined ? undefined : core.principals.find(tokenId);
+}
+
+/** The same, if the token may be used from where it was. */
+function admit({ remoteAddress }: Exchange, shown: Principal | undefined): Principal | undefined {
+  return shown !== undefined && isWithin(remoteAddress, shown.entry.boundCidrs) ? shown : undefined;
 }
 
 /** Body fields for writes, query parameters for everything else. */
@@ -148,41 +170,45 @@ async function findOperation(exchange: Exchange, route: Route | undefined, ident
   const { verb } = exchange.target;
   const engine = route?.mount.engine;
   if (verb !== 'write' || engine?.exists === undefined || (identity === undefined && access !== 'open')) return operationOf(verb, true);
-  return operationOf(verb, await engine.exists(logicalRequest(exchange, route!, 'update', data)));
+  const caller = identity && callerOf(identity, false);
+  return operationOf(verb, await engine.exists({ ...baseRequest(exchange, route!, 'update', data), ...(caller === undefined ? {} : { caller }) }));
 }
 
 /** Policies, and sudo where the engine asks for it. */
-function decide({ exchange, identity, route, access, operation, data }: Subject): Verdict {
+function decide({ exchange, tokenId, identity, wrapTtlSeconds, route, access, operation, data }: Subject): Verdict {
   if (access === 'open') return { denial: undefined, grantingPolicies: [], hasSudo: false };
-  if (identity === undefined) return { denial: denied(), grantingPolicies: [], hasSudo: false };
+  if (identity === undefined) return { denial: refusalOfToken(exchange.target.path, tokenId !== undefined), grantingPolicies: [], hasSudo: false };
   const isSudoPath = matchesAny(route?.mount.engine.sudoPaths, route?.path ?? '');
-  const decision = identity.acl.check({ path: exchange.target.path, operation, data, isSudoPath });
+  const decision = identity.acl.check({ path: exchange.target.path, operation, data, isSudoPath, ...(wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }) });
   const isAllowed = access === 'token' || decision.allowed;
   return { denial: isAllowed ? undefined : denied(), grantingPolicies: decision.grantingPolicies, hasSudo: decision.hasSudo };
 }
 
-async function callEngine({ exchange, identity, route, access, operation, data }: Subject, { hasSudo }: Verdict): Promise<LogicalResponse | undefined> {
+async function callEngine({ exchange, tokenId, identity, wrapTtlSeconds, route, access, operation, data }: Subject, { hasSudo }: Verdict): Promise<LogicalResponse | undefined> {
   if (route === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', `no handler for route ${JSON.stringify(exchange.target.path)}. route entry not found.`);
-  const caller = identity === undefined || access === 'open' ? undefined : callerOf(identity, hasSudo);
-  return route.mount.engine.handle(logicalRequest(exchange, route, operation, data, caller));
+  const request: Mutable<LogicalRequest> = baseRequest(exchange, route, operation, data);
+  if (identity !== undefined && access !== 'open') request.caller = callerOf(identity, hasSudo);
+  else if (tokenId !== undefined && route.mount.path === SYS_PREFIX) request.shownToken = tokenId;
+  if (wrapTtlSeconds !== undefined) request.wrapTtlSeconds = wrapTtlSeconds;
+  return route.mount.engine.handle(request);
 }
 
-function logicalRequest(exchange: Exchange, route: Route, operation: Operation, data: JsonObject, caller?: Caller): LogicalRequest {
-  const request = { operation, path: route.path, mountPoint: route.mount.path, data, remoteAddress: exchange.remoteAddress };
-  return caller === undefined ? request : { ...request, caller };
+function baseRequest(exchange: Exchange, route: Route, operation: Operation, data: JsonObject): LogicalRequest {
+  return { operation, path: route.path, mountPoint: route.mount.path, data, remoteAddress: exchange.remoteAddress };
 }
 
 function callerOf({ tokenId, entry, policies }: Principal, hasSudo: boolean): Caller {
   return {
-    tokenId, accessor: entry.accessor, policies, entityId: entry.entityId, displayName: entry.displayName, metadata: entry.metadata,
+    tokenId, tokenKey: entry.key, accessor: entry.accessor, policies, entityId: entry.entityId, displayName: entry.displayName, metadata: entry.metadata,
     isRoot: entry.policies.includes(ROOT_POLICY_NAME), path: entry.path, hasSudo,
   };
 }
 
-function entryOf({ exchange, identity, route, operation, data }: Subject, { denial, grantingPolicies }: Verdict, tokenId: string | undefined): AuditEntry {
+function entryOf({ exchange, tokenId, shown, wrapTtlSeconds, route, operation, data }: Subject, { denial, grantingPolicies }: Verdict): AuditEntry {
   const { id, target, remoteAddress, remotePort } = exchange;
   return requestEntry({
-    id, path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: identity?.entry, policies: identity?.policies, isAllowed: denial === undefined, grantingPolicies,
+    id, path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: shown?.entry, policies: shown?.policies, wrapTtlSeconds,
+    isAllowed: denial === undefined, grantingPolicies,
   });
 }
 

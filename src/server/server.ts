@@ -15,7 +15,7 @@ import { defaultAddress, type Endpoint, type ServerConfig } from './config.ts';
 import { CoreState } from './core-state.ts';
 import { prepareDataDirectory } from './data-directory.ts';
 import { createFront } from './http/front.ts';
-import { coreLifecycle } from './open-core.ts';
+import { coreLifecycle, type CoreOptions } from './open-core.ts';
 import { createRequestHandler } from './request-handler.ts';
 import { openAtStart } from './start-state.ts';
 import { ownIdentity, type ServerIdentity } from './tls/own-authority.ts';
@@ -44,14 +44,16 @@ export interface RunningServer {
  * @param pageDirectory where the build left the web page; undefined: none is served
  * @throws ERR_STORAGE_LOCKED when the data directory is in use, ERR_STATE_CORRUPT, ERR_CONFIG_INVALID, ERR_SEAL_FILE and more
  */
-export async function startServer(config: ServerConfig, log: Logger, now: () => number = Date.now, pageDirectory?: string): Promise<RunningServer> {
+export async function startServer(
+  config: ServerConfig, log: Logger, now: () => number = Date.now, pageDirectory?: string, testOnlyEngines?: CoreOptions['testOnlyEngines'],
+): Promise<RunningServer> {
   const storage = await openStorage(config, log);
   let front: Server | undefined;
   let state: CoreState<UnsealedCore> | undefined;
   try {
     const identity = await loadIdentity(config, now());
     const core: CoreState<UnsealedCore> = state = new CoreState<UnsealedCore>(storage, coreLifecycle({
-      config, log, now, seal: () => core.seal(), authority: authorityOf(identity),
+      config, log, now, testOnlyEngines, seal: () => core.seal(), authority: authorityOf(identity),
       address: () => config.publicAddress ?? defaultAddress(config, portOf(front!)),
     }));
     const storageType = config.dataDirectory === undefined ? 'inmem' : 'lmdb';

@@ -4,18 +4,23 @@
 import type { Logger } from 'pino';
 import type { AuditBroker } from '../audit/broker.ts';
 import type { TokenStore } from '../auth/token/token-store.ts';
+import type { Leases } from '../leases/leases.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
 import type { Closable } from './core-state.ts';
+import type { LeaseGrants } from './lease-grants.ts';
 import type { Logins } from './logins.ts';
 import type { MountTable } from './mount-table.ts';
 import type { NodeServices } from './node/node-services.ts';
 import type { PolicyStore } from './policy-store.ts';
 import type { Principals } from './principals.ts';
+import type { Wrapping } from './wrapping.ts';
 
 /** How long requests under way may hold up a seal, in milliseconds. */
 const CLOSE_MILLISECONDS = 2_000;
-/** How often expired tokens are removed, in milliseconds. */
-const TIDY_MILLISECONDS = 5 * 60_000;
+/** How often what ended is looked for, in milliseconds. When nothing did, it costs two look-ups. */
+const SWEEP_MILLISECONDS = 1_000;
+/** Every how many sweeps the auth methods look through what they keep. */
+const TIDY_SWEEPS = 300;
 
 interface Parts {
   readonly tokens: TokenStore;
@@ -24,6 +29,9 @@ interface Parts {
   readonly mounts: MountTable;
   readonly logins: Logins;
   readonly principals: Principals;
+  readonly leases: Leases;
+  readonly leaseGrants: LeaseGrants;
+  readonly wrapping: Wrapping;
   readonly nodes: NodeServices;
   readonly log: Logger;
   /** Run once at close, while the barrier is still open. */
@@ -37,10 +45,15 @@ export class UnsealedCore implements Closable {
   readonly mounts: MountTable;
   readonly logins: Logins;
   readonly principals: Principals;
+  readonly leaseGrants: LeaseGrants;
+  readonly wrapping: Wrapping;
+  readonly #leases: Leases;
   readonly #nodes: NodeServices;
   readonly #log: Logger;
   readonly #closers: Parts['closers'];
-  readonly #tidyTimer: NodeJS.Timeout;
+  readonly #sweepTimer: NodeJS.Timeout;
+  #isSweeping = false;
+  #sweeps = 0;
   #active = 0;
   #onIdle: (() => void) | undefined;
   #isClosed = false;
@@ -53,10 +66,13 @@ export class UnsealedCore implements Closable {
     this.mounts = parts.mounts;
     this.logins = parts.logins;
     this.principals = parts.principals;
+    this.#closers = parts.closers;
+    this.leaseGrants = parts.leaseGrants;
+    this.wrapping = parts.wrapping;
+    this.#leases = parts.leases;
     this.#nodes = parts.nodes;
     this.#log = parts.log;
-    this.#closers = parts.closers;
-    this.#tidyTimer = setInterval(() => void this.#tidy(), TIDY_MILLISECONDS).unref();
+    this.#sweepTimer = setInterval(() => void this.#sweep(), SWEEP_MILLISECONDS).unref();
   }
 
   /** Runs one audited request; close() waits for it. @throws ERR_BARRIER_SEALED once the core is closing */
@@ -87,7 +103,7 @@ export class UnsealedCore implements Closable {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    clearInterval(this.#tidyTimer);
+    clearInterval(this.#sweepTimer);
     await this.endStreams();
     if (this.#active > 0) {
       let deadline: NodeJS.Timeout | undefined;
@@ -98,13 +114,17 @@ export class UnsealedCore implements Closable {
     await this.audit.close().catch((error: unknown) => { this.#log.error({ reason: messageOf(error) }, 'an audit device did not close cleanly'); });
   }
 
-  async #tidy(): Promise<void> {
+  async #sweep(): Promise<void> {
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
     try {
-      for (const { method } of this.mounts.all()) await method?.tidy?.();
-      const removed = await this.tokens.tidy();
-      if (removed > 0) this.#log.debug({ removed }, 'removed expired tokens');
+      if (this.#sweeps++ % TIDY_SWEEPS === 0) for (const { method } of this.mounts.all()) await method?.tidy?.();
+      await this.tokens.sweep(); // first: it orders the end of the leases of tokens
+      await this.#leases.sweep();
     } catch (error) {
       if (!this.#isClosed) this.#log.warn({ reason: messageOf(error) }, 'what has expired could not be removed');
+    } finally {
+      this.#isSweeping = false;
     }
   }
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { TokenEngine } from '../../src/auth/token/token-engine.ts';
+import { TokenRoles } from '../../src/auth/token/token-roles.ts';
 import { TokenStore } from '../../src/auth/token/token-store.ts';
 import type { TokenSpec } from '../../src/auth/token/token-store.ts';
 import type { Caller, JsonObject, LogicalResponse, Operation } from '../../src/core/logical.ts';
@@ -14,8 +15,10 @@ const START = 1_700_000_000_000;
 async function setUp() {
   const clock = { ms: START };
   const now = () => clock.ms;
-  const store = await TokenStore.open(new MemoryView(), now);
-  const engine = new TokenEngine({ store, now, policyExists: async (name) => name !== 'ghost' });
+  const view = new MemoryView();
+  const store = await TokenStore.open(view, now);
+  const roles = new TokenRoles(view.sub('role/'));
+  const engine = new TokenEngine({ store, roles, now, policyExists: async (name) => name !== 'ghost' });
   const root = (await store.createRoot()).id;
 
   /** Calls as the owner of `id`, as the pipeline would. */
@@ -23,7 +26,7 @@ async function setUp() {
     const entry = await store.lookupCaller(id);
     assert.ok(entry, 'the pipeline lets only living tokens through');
     const caller: Caller = {
-      tokenId: id, accessor: entry.accessor, policies: entry.policies, displayName: entry.displayName, metadata: entry.metadata,
+      tokenId: id, tokenKey: entry.key, accessor: entry.accessor, policies: entry.policies, displayName: entry.displayName, metadata: entry.metadata,
       isRoot: entry.policies.includes('root'), path: entry.path, hasSudo: more.sudo ?? false,
     };
     return engine.handle({ operation: more.operation ?? 'update', path, mountPoint: 'auth/token/', data, caller, remoteAddress: '127.0.0.1' });
@@ -83,7 +86,7 @@ for (const { data, sudo, message } of [
   { data: { num_uses: -1 }, message: 'number of uses cannot be negative' },
   { data: { num_uses: 1.5 }, message: 'the field num_uses must be a whole number' },
   { data: { ttl: '-1h' }, message: 'the field ttl must be a duration such as 3600, 90s or 1h30m' },
-  { data: { type: 'batch' }, message: 'only tokens of type service can be created' },
+  { data: { type: 'big' }, message: "invalid 'type' value" },
   { data: { entity_alias: 'x' }, message: "'entity_alias' is only allowed in combination with token role" },
   { data: { meta: { a: 1 } }, message: 'the field meta must be an object of strings' },
 ] as { data: JsonObject; sudo?: boolean; message: string }[]) {
@@ -200,8 +203,8 @@ for (const { path, data, operation, code, message } of [
   { path: 'revoke', data: {}, code: 'ERR_REQUEST_INVALID', message: 'missing token' },
   { path: 'revoke-accessor', data: { accessor: 'x' }, code: 'ERR_REQUEST_INVALID', message: 'invalid accessor' },
   { path: 'revoke-orphan', data: { token: 'unknown' }, code: 'ERR_REQUEST_INVALID', message: 'token to revoke not found' },
-  { path: 'roles/x', data: {}, code: 'ERR_REQUEST_NOT_FOUND', message: 'unsupported path' },
-  { path: 'create/role', data: {}, code: 'ERR_REQUEST_NOT_FOUND', message: 'unsupported path' },
+  { path: 'roles/x/y', data: {}, code: 'ERR_REQUEST_NOT_FOUND', message: 'unsupported path' },
+  { path: 'create/role', data: {}, code: 'ERR_REQUEST_INVALID', message: 'unknown role role' },
   { path: 'constructor', data: {}, code: 'ERR_REQUEST_NOT_FOUND', message: 'unsupported path' },
   { path: 'create', operation: 'delete', data: {}, code: 'ERR_REQUEST_UNSUPPORTED', message: 'unsupported operation' },
   { path: 'accessors/', operation: 'read', data: {}, code: 'ERR_REQUEST_UNSUPPORTED', message: 'unsupported operation' },
@@ -217,4 +220,127 @@ test('revoke-orphan needs sudo, and no path works without a caller', async () =>
   await assert.rejects(call(await make(), 'revoke-orphan', { token: 'x' }), { message: 'root or sudo privileges required to revoke and orphan' });
   await assert.rejects(engine.handle({ operation: 'update', path: 'create', mountPoint: 'auth/token/', data: {}, remoteAddress: '' }), { code: 'ERR_REQUEST_DENIED' });
   assert.deepEqual(engine.sudoPaths, ['accessors*', 'revoke-orphan/*']);
+});
+
+const ROLE = 'roles/ci';
+
+for (const { title, role, data, parent, sudo, expected } of [
+  { title: 'gives what it allows when nothing is wished', role: { allowed_policies: ['x', 'y'] }, expected: ['default', 'x', 'y'] },
+  { title: 'gives a wish within what it allows', role: { allowed_policies: 'x,y' }, data: { policies: ['Y'] }, expected: ['default', 'y'] },
+  { title: 'gives a wish that fits a glob', role: { allowed_policies_glob: ['team-*'] }, data: { policies: ['team-db'] }, expected: ['default', 'team-db'] },
+  { title: 'leaves default out when it says so', role: { allowed_policies: ['x'], token_no_default_policy: true }, expected: ['x'] },
+  { title: 'leaves default out when it is disallowed', role: { disallowed_policies: ['default'] }, parent: ['app'], expected: ['app'] },
+  { title: 'without lists gives a subset of the parent’s', role: { orphan: true }, data: { policies: ['app'] }, expected: ['app', 'default'] },
+] as { title: string; role: JsonObject; data?: JsonObject; parent?: string[]; sudo?: boolean; expected: string[] }[]) {
+  test(`a role ${title}`, async () => {
+    const { root, call, make } = await setUp();
+    await call(root, ROLE, role);
+    const id = await make(parent === undefined ? {} : { policies: parent });
+    assert.deepEqual(authOf(await call(id, 'create/ci', data ?? {}, { sudo: sudo ?? false }))['policies'], expected);
+  });
+}
+
+for (const { role, data, message, asRoot } of [
+  { role: { allowed_policies: ['x'] }, data: { policies: ['app'] }, message: 'token policies must be subset of the role\'s allowed policies: "app" is not' },
+  { role: { allowed_policies: ['x'] }, data: { policies: ['root'] }, asRoot: true, message: 'token policies must be subset of the role\'s allowed policies: "root" is not' },
+  { role: { allowed_policies: ['root'] }, data: {}, message: 'root tokens may not be created without parent token being root' },
+  { role: { allowed_policies_glob: ['*'] }, data: { policies: ['ROOT'] }, message: 'root tokens may not be created without parent token being root' },
+  { role: { allowed_policies_glob: ['*'] }, data: { policies: ['response-wrapping'] }, asRoot: true, message: 'cannot assign policy "response-wrapping"' },
+  { role: { disallowed_policies: ['app'] }, data: {}, message: 'token policy "app" is disallowed by this role' },
+  { role: { disallowed_policies_glob: ['a*p'] }, data: {}, message: 'token policy "app" is disallowed by this role' },
+  { role: { allowed_policies_glob: ['team-*'] }, data: { policies: ['xteam-db'] }, message: 'token policies must be subset of the role\'s allowed policies: "xteam-db" is not' },
+  { role: {}, data: { policies: ['other'] }, message: 'child policies must be subset of parent' },
+  { role: {}, data: { period: '1h' }, message: 'root or sudo privileges required to create periodic token' },
+  { role: {}, data: { entity_alias: 'ann' }, message: "invalid 'entity_alias' value" },
+  { role: { allowed_entity_aliases: ['a*'] }, data: { entity_alias: 'ann' }, message: 'entity aliases are not offered' },
+  { role: { token_period: 60 }, data: { type: 'batch' }, message: 'batch tokens cannot be periodic' },
+  { role: { token_num_uses: 3 }, data: { type: 'batch' }, message: 'batch tokens cannot have a limited use count' },
+] as { role: JsonObject; data: JsonObject; message: string; asRoot?: boolean }[]) {
+  test(`a role ${JSON.stringify(role)} refuses ${JSON.stringify(data)}`, async () => {
+    const { root, call, make } = await setUp();
+    await call(root, ROLE, role);
+    await assert.rejects(call(asRoot === true ? root : await make(), 'create/ci', data), { code: 'ERR_REQUEST_INVALID', message });
+  });
+}
+
+test('a role decides about parent, path, type, uses, end and addresses of its tokens', async () => {
+  const { store, root, call, make } = await setUp();
+  await call(root, ROLE, {
+    orphan: true, path_suffix: 'ci/deploy', token_period: '1h', token_num_uses: 5, token_explicit_max_ttl: '2h', token_bound_cidrs: ['10.0.0.0/8'], renewable: false,
+  });
+  const auth = authOf(await call(await make(), 'create/ci', { num_uses: 9 }));
+  assert.deepEqual([auth['orphan'], auth['num_uses'], auth['lease_duration'], auth['renewable']], [true, 5, 3600, false]);
+  const data = (await call(root, 'lookup', { token: auth['client_token'] as string }))?.data as Record<string, unknown>;
+  assert.deepEqual([data['path'], data['role'], data['bound_cidrs'], data['period'], data['explicit_max_ttl']], ['auth/token/create/ci/ci/deploy', 'ci', ['10.0.0.0/8'], 3600, 7200]);
+  await store.revokeLeasesBelow('auth/token/create/ci/ci/');
+  assert.equal(await store.lookup(auth['client_token'] as string), undefined);
+});
+
+test('a periodic token of a role is renewed by the role as it is now, and not at all once the role is gone', async () => {
+  const { root, call, make } = await setUp();
+  await call(root, ROLE, { token_period: '1h' });
+  const id = String(authOf(await call(await make(), 'create/ci'))['client_token']);
+  await call(root, ROLE, { token_period: '10m' });
+  assert.equal(authOf(await call(id, 'renew-self', { increment: '5h' }))['lease_duration'], 600);
+  await call(root, ROLE, {}, { operation: 'delete' });
+  await assert.rejects(call(id, 'renew-self'), { message: 'original token role "ci" could not be found, not renewing' });
+});
+
+test('a role makes batch tokens, which make no tokens and are refused what only stored tokens have', async () => {
+  const { root, call, make } = await setUp();
+  await call(root, ROLE, { token_type: 'batch', renewable: false });
+  const auth = authOf(await call(await make(), 'create/ci', { ttl: '5m' }));
+  assert.deepEqual([auth['token_type'], auth['accessor'], auth['renewable'], auth['lease_duration'], auth['orphan']], ['batch', '', false, 300, false]);
+  const id = String(auth['client_token']);
+  await assert.rejects(call(id, 'create'), { message: 'batch tokens cannot create more tokens' });
+  await assert.rejects(call(id, 'renew-self'), { message: 'batch tokens cannot be renewed' });
+  await assert.rejects(call(id, 'revoke-self'), { message: 'batch tokens cannot be revoked' });
+  const data = (await call(id, 'lookup-self', {}, { operation: 'read' }))?.data as Record<string, unknown>;
+  assert.deepEqual([data['type'], data['accessor'], data['renewable'], data['id']], ['batch', '', false, id]);
+  for (const more of [{ explicit_max_ttl: '1h' }, { num_uses: 2 }, { period: '1h' }, { policies: ['root'] }]) {
+    await assert.rejects(call(root, 'create', { type: 'batch', ...more }), { code: 'ERR_REQUEST_INVALID', message: /^batch tokens cannot/ });
+  }
+});
+
+for (const [data, message] of [
+  [{ token_type: 'batch' }, "'token_type' cannot be 'batch' when role is set to generate renewable tokens"],
+  [{ token_type: 'default-batch', token_num_uses: 1 }, "'token_type' cannot be 'batch' or 'default_batch' when set to generate tokens with limited use count"],
+  [{ token_type: 'x' }, "invalid 'token_type' value"],
+  [{ token_num_uses: -1 }, "'token_num_uses' cannot be negative"],
+  [{ path_suffix: '../x' }, 'the given role path suffix contains invalid characters: letters, digits, dashes and underscores, divided by slashes, are allowed'],
+  [{ token_bound_cidrs: ['10.0.0.0/33'] }, "'token_bound_cidrs' must be a list of ranges such as 192.0.2.0/24 or 2001:db8::/32"],
+] as const) {
+  test(`roles refuses ${JSON.stringify(data)}`, async () => {
+    const { root, call } = await setUp();
+    await assert.rejects(call(root, ROLE, data), { code: 'ERR_REQUEST_INVALID', message });
+  });
+}
+
+test('roles: written, read with every field of Vault, changed in part, listed, deleted; a name has one spelling', async () => {
+  const { engine, root, call } = await setUp();
+  assert.equal(await call(root, ROLE, {}, { operation: 'read' }), undefined);
+  await call(root, ROLE, { allowed_policies: ['X'], period: 60, bound_cidrs: '10.0.0.1' });
+  await call(root, ROLE, { orphan: true });
+  assert.deepEqual((await call(root, ROLE, {}, { operation: 'read' }))?.data, {
+    name: 'ci', allowed_policies: ['x'], allowed_policies_glob: [], disallowed_policies: [], disallowed_policies_glob: [], allowed_entity_aliases: [], orphan: true,
+    renewable: true, path_suffix: '', token_bound_cidrs: ['10.0.0.1'], token_explicit_max_ttl: 0, explicit_max_ttl: 0, token_no_default_policy: false,
+    token_num_uses: 0, token_period: 60, period: 60, token_type: 'default-service',
+  });
+  assert.deepEqual((await call(root, 'roles/', {}, { operation: 'list' }))?.data, { keys: ['ci'] });
+  assert.equal(await call(root, 'roles/CI', {}, { operation: 'read' }), undefined);
+  const exists = (path: string) => engine.exists({ operation: 'update', path, mountPoint: 'auth/token/', data: {}, remoteAddress: '' });
+  assert.deepEqual([await exists(ROLE), await exists('roles/new'), await exists('create')], [true, false, true]);
+  await call(root, ROLE, {}, { operation: 'delete' });
+  assert.equal(await call(root, 'roles/', {}, { operation: 'list' }), undefined);
+});
+
+test('tidy answers at once and runs in the background', async () => {
+  const { clock, store, root, call, make } = await setUp();
+  await make({ ttlSeconds: 1 });
+  clock.ms += 2_000;
+  assert.equal((await call(root, 'tidy'))?.status, 202);
+  for (let i = 0; i < 50; i++) await new Promise((resolve) => { setImmediate(resolve); });
+  const left: string[] = [];
+  for await (const accessor of store.accessors()) left.push(accessor);
+  assert.equal(left.length, 1);
 });

@@ -64,7 +64,9 @@ describe('the status table', () => {
     ['a body that is no JSON', 'POST', 'secret/data/a', { body: '{"data": canary' }, 400, ['error parsing JSON']],
     ['a body that is an array', 'POST', 'secret/data/a', { body: [] }, 400, ['the request body must be a JSON object']],
     ['a write to a folder', 'POST', 'secret/data/a/', { body: { data: {} } }, 400, ["cannot write to a path ending in '/'"]],
-    ['wrapping, which is not offered', 'GET', 'secret/data/a', { headers: { 'X-Vault-Wrap-TTL': '60' } }, 400, ['response wrapping is not supported']],
+    ['wrapping for no time', 'GET', 'secret/data/a', { headers: { 'X-Vault-Wrap-TTL': 'soon' } }, 400, ['X-Vault-Wrap-TTL must be a duration such as 60, 90s or 5m']],
+    ['wrapping for a negative time', 'GET', 'secret/data/a', { headers: { 'X-Vault-Wrap-TTL': '-1' } }, 400, ['X-Vault-Wrap-TTL must be a duration such as 60, 90s or 5m']],
+    ['wrapping in another format', 'GET', 'secret/data/a', { headers: { 'X-Vault-Wrap-TTL': '60', 'X-Vault-Wrap-Format': 'jwt' } }, 400, ['wrapping tokens have no other format']],
     ['a namespace, which is not offered', 'GET', 'secret/data/a', { headers: { 'X-Vault-Namespace': 'team' } }, 400, ['namespaces are not supported']],
   ];
   for (const [name, method, path, options, status, expected] of rows) {

@@ -63,12 +63,12 @@ export function temporaryDirectory(): { readonly path: string; readonly remove: 
 }
 
 /** An unsealed server with a root token, in memory or in `options.dataDir`; audit goes to a file in a temporary directory. */
-export async function startUnsealed(options: { readonly audit?: boolean } = {}): Promise<TestServer> {
+export async function startUnsealed(options: { readonly audit?: boolean; readonly now?: () => number; readonly engines?: Parameters<typeof startServer>[4] } = {}): Promise<TestServer> {
   const { path: directory, remove } = temporaryDirectory();
   const root = 'test-root-token';
   const server = await startServer(loadConfig({
     dev: true, devRootToken: root, listen: '127.0.0.1:0', ...(options.audit === false ? {} : { auditFile: join(directory, 'audit', 'audit.log') }),
-  }), silent);
+  }), silent, options.now, undefined, options.engines);
   return {
     server, directory, root,
     call: (method, path, more = {}) => call(server.address, method, path, { token: root, ...more }),

@@ -2,6 +2,7 @@
 // compatibility characters): Vault's CVE-2025-5999 and its relatives. The root policy stands alone.
 
 import { PurserError } from '../../lib/errors.ts';
+import { BUILT_IN_POLICIES } from '../../policy/built-in.ts';
 
 export const ROOT_POLICY_NAME = 'root';
 export const DEFAULT_POLICY_NAME = 'default';
@@ -21,6 +22,12 @@ export function canonicalPolicies(names: readonly string[]): readonly string[] {
 
 export function isRoot(policies: readonly string[]): boolean {
   return policies.includes(ROOT_POLICY_NAME);
+}
+
+/** @throws ERR_REQUEST_INVALID for a policy that only the core itself gives to tokens. @param names canonical */
+export function requireAssignable(names: readonly string[]): void {
+  const internal = names.find((name) => BUILT_IN_POLICIES.get(name)?.isInternal === true);
+  if (internal !== undefined) throw refused(`cannot assign policy "${internal}"`);
 }
 
 function canonicalPolicy(name: string): string {

@@ -1,16 +1,20 @@
 // The token method, mounted at `auth/token/`: Vault's paths over the TokenStore. Every rule about who may do what is checked
-// here or in create-rules.ts on top of the policies, which the pipeline has applied. Roles and batch tokens are not offered.
+// here or in create-rules.ts on top of the policies, which the pipeline has applied.
 
 import type { Caller, Engine, JsonObject, LogicalRequest, LogicalResponse, Operation } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { durationField, stringField } from '../../lib/fields.ts';
-import { tokenSpec } from './create-rules.ts';
+import { tokenSpec, wishedAlias } from './create-rules.ts';
 import type { Creator } from './create-rules.ts';
+import type { RenewalTerms } from './lifetime.ts';
 import { authObject, lookupData } from './token-json.ts';
+import type { TokenRole } from './token-role.ts';
+import type { TokenRoles } from './token-roles.ts';
 import type { AskTerms, TokenEntry, TokenStore } from './token-store.ts';
 
 export interface TokenEngineOptions {
   readonly store: TokenStore;
+  readonly roles: TokenRoles;
   readonly now: () => number;
   /** For the warning about policies that are not there (yet). */
   readonly policyExists: (name: string) => Promise<boolean>;
@@ -18,6 +22,10 @@ export interface TokenEngineOptions {
   readonly askTerms?: AskTerms;
   /** What the entity of a token adds to its policies; absent: nothing. */
   readonly identityPolicies?: (entityId: string) => Promise<readonly string[]>;
+  /** The entity that a token with an `entity_alias` belongs to; absent: there is no identity store. @throws when there is none */
+  readonly entityOf?: (alias: string) => Promise<string>;
+  /** Told when a tidy() that nobody waits for failed. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 type Handler = (request: LogicalRequest, caller: Caller) => Promise<LogicalResponse | undefined>;
@@ -27,22 +35,18 @@ const WRITE = ['create', 'update'] as const;
 
 export class TokenEngine implements Engine {
   readonly sudoPaths = ['accessors*', 'revoke-orphan/*'];
+  readonly #options: TokenEngineOptions;
   readonly #store: TokenStore;
-  readonly #now: () => number;
-  readonly #policyExists: (name: string) => Promise<boolean>;
-  readonly #askTerms: AskTerms | undefined;
-  readonly #identityPolicies: (entityId: string) => Promise<readonly string[]>;
   readonly #routes: ReadonlyMap<string, Route>;
+  #isTidying = false;
 
   constructor(options: TokenEngineOptions) {
+    this.#options = options;
     this.#store = options.store;
-    this.#now = options.now;
-    this.#policyExists = options.policyExists;
-    this.#askTerms = options.askTerms;
-    this.#identityPolicies = options.identityPolicies ?? (async () => []);
+    const { roles } = options;
     this.#routes = new Map<string, Route>([
-      ['create', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, false) }],
-      ['create-orphan', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, true) }],
+      ['create', { operations: WRITE, handle: (request, caller) => this.#create(request, caller) }],
+      ['create-orphan', { operations: WRITE, handle: (request, caller) => this.#create(request, caller, { orphan: true }) }],
       ['lookup', { operations: [...WRITE, 'read'], handle: (request, caller) => this.#lookup(stringField(request.data, 'token') ?? caller.tokenId, caller) }],
       ['lookup-self', { operations: [...WRITE, 'read'], handle: (_request, caller) => this.#lookup(caller.tokenId, caller) }],
       ['lookup-accessor', { operations: WRITE, handle: (request) => this.#lookupAccessor(accessorOf(request.data)) }],
@@ -54,23 +58,75 @@ export class TokenEngine implements Engine {
       ['revoke-accessor', { operations: WRITE, handle: (request) => this.#revokeAccessor(accessorOf(request.data)) }],
       ['revoke-orphan', { operations: WRITE, handle: (request, caller) => this.#revokeOrphan(request, caller) }],
       ['accessors/', { operations: ['list'], handle: () => this.#listAccessors() }],
+      ['tidy', { operations: WRITE, handle: async () => this.#tidy() }],
+      ['roles/', { operations: ['list'], handle: () => roles.list() }],
     ]);
   }
 
   async handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {
-    const route = this.#routes.get(request.path);
+    const route = this.#routes.get(request.path) ?? this.#roleRoute(request.path);
     if (route === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', 'unsupported path');
     if (!route.operations.includes(request.operation)) throw new PurserError('ERR_REQUEST_UNSUPPORTED', 'unsupported operation');
     if (request.caller === undefined) throw denied('permission denied');
     return route.handle(request, request.caller);
   }
 
-  async #create(request: LogicalRequest, caller: Caller, orphan: boolean): Promise<LogicalResponse> {
+  async exists({ path }: LogicalRequest): Promise<boolean> {
+    const [, name] = /^roles\/([^/]+)$/.exec(path) ?? [];
+    return name === undefined || await this.#options.roles.find(name) !== undefined;
+  }
+
+  #roleRoute(path: string): Route | undefined {
+    const { roles } = this.#options;
+    const [, kind, name = ''] = /^(create|roles)\/([^/]+)$/.exec(path) ?? [];
+    if (kind === 'create') return { operations: WRITE, handle: (request, caller) => this.#create(request, caller, { role: name }) };
+    if (kind !== 'roles') return undefined;
+    return {
+      operations: [...WRITE, 'read', 'delete'],
+      handle: ({ operation, data }) => (operation === 'read' ? roles.read(name) : operation === 'delete' ? roles.delete(name) : roles.write(name, data)),
+    };
+  }
+
+  async #create(request: LogicalRequest, caller: Caller, by: { readonly orphan?: boolean; readonly role?: string } = {}): Promise<LogicalResponse> {
     const creator = await this.#creator(caller);
-    const spec = tokenSpec(request.data, creator, { orphan, path: request.mountPoint + request.path });
-    const { id, entry, warnings } = await this.#store.create(spec);
+    const role = by.role === undefined ? undefined : await this.#role(by.role, `unknown role ${by.role}`);
+    const spec = tokenSpec(request.data, creator, {
+      orphan: by.orphan ?? false, path: request.mountPoint + request.path, ...(role === undefined ? {} : { role: { name: by.role!, role } }),
+    });
+    const entityId = await this.#entity(wishedAlias(request.data, role));
+    const { id, entry, warnings } = await this.#store.create(entityId === undefined ? spec : { ...spec, entityId });
     const missing = await this.#missingPolicies(entry.policies);
-    return { auth: authObject(id, entry, this.#now(), await this.#identityPolicies(entry.entityId)), warnings: [...warnings, ...missing] };
+    return { auth: authObject(id, entry, this.#options.now(), await this.#identityPolicies(entry)), warnings: [...warnings, ...missing] };
+  }
+
+  async #identityPolicies({ entityId }: TokenEntry): Promise<readonly string[]> {
+    return this.#options.identityPolicies?.(entityId) ?? [];
+  }
+
+  async #role(name: string, problem: string): Promise<TokenRole> {
+    const role = await this.#options.roles.find(name);
+    if (role === undefined) throw invalid(problem);
+    return role;
+  }
+
+  async #entity(alias: string | undefined): Promise<string | undefined> {
+    if (alias === undefined) return undefined;
+    if (this.#options.entityOf === undefined) throw invalid('entity aliases are not offered');
+    return this.#options.entityOf(alias);
+  }
+
+  /** A role may have been narrowed or removed since: it counts as it is now. */
+  #askTerms = async (entry: TokenEntry): Promise<RenewalTerms | undefined> => {
+    if (entry.role === '') return this.#options.askTerms?.(entry);
+    const { periodSeconds } = await this.#role(entry.role, `original token role "${entry.role}" could not be found, not renewing`);
+    return { ttlSeconds: entry.ttlSeconds, periodSeconds: periodSeconds > 0 ? Math.min(periodSeconds, entry.periodSeconds || Infinity) : entry.periodSeconds };
+  };
+
+  #tidy(): LogicalResponse {
+    if (this.#isTidying) return { status: 202, warnings: ['Tidy operation already in progress.'] };
+    this.#isTidying = true;
+    void this.#store.tidy().catch((error: unknown) => this.#options.onFault?.(error)).finally(() => { this.#isTidying = false; });
+    return { status: 202, warnings: ['Tidy operation successfully started. What could not be done is in the server log.'] };
   }
 
   async #creator(caller: Caller): Promise<Creator> {
@@ -80,20 +136,20 @@ export class TokenEngine implements Engine {
   }
 
   async #missingPolicies(names: readonly string[]): Promise<string[]> {
-    const found = await Promise.all(names.map((name) => this.#policyExists(name)));
+    const found = await Promise.all(names.map((name) => this.#options.policyExists(name)));
     return names.filter((_name, i) => found[i] === false).map((name) => `Policy "${name}" does not exist`);
   }
 
   async #lookup(id: string, caller: Caller): Promise<LogicalResponse> {
     const entry = id === caller.tokenId ? await this.#store.lookupCaller(id) : await this.#store.lookup(id);
     if (entry === undefined) throw denied('bad token');
-    return { data: lookupData(id, entry, this.#now(), await this.#identityPolicies(entry.entityId)) };
+    return { data: lookupData(id, entry, this.#options.now(), await this.#identityPolicies(entry)) };
   }
 
   async #lookupAccessor(accessor: string): Promise<LogicalResponse> {
     const entry = await this.#store.lookupAccessor(accessor);
     if (entry === undefined) throw invalid('invalid accessor');
-    return { data: lookupData('', entry, this.#now(), await this.#identityPolicies(entry.entityId)) };
+    return { data: lookupData('', entry, this.#options.now(), await this.#identityPolicies(entry)) };
   }
 
   async #renew(id: string, request: LogicalRequest): Promise<LogicalResponse> {
@@ -109,7 +165,7 @@ export class TokenEngine implements Engine {
   }
 
   async #renewedResponse(id: string, { entry, warnings }: { readonly entry: TokenEntry; readonly warnings: readonly string[] }): Promise<LogicalResponse> {
-    return { auth: authObject(id, entry, this.#now(), await this.#identityPolicies(entry.entityId)), warnings };
+    return { auth: authObject(id, entry, this.#options.now(), await this.#identityPolicies(entry)), warnings };
   }
 
   async #revoke(id: string): Promise<undefined> {

@@ -4,8 +4,9 @@
 
 import { createHmac, createSecretKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 
+import { dueNames, reschedule } from '../../core/due-queue.ts';
+import { keysBelow, namesIn } from '../../core/folders.ts';
 import type { View, ViewOperation } from '../../core/view.ts';
 import { randomBytes } from '../../crypto/random.ts';
 import { PurserError } from '../../lib/errors.ts';
@@ -20,7 +21,6 @@ const ACCESSOR_LABEL = 'purser.token.accessor.v1\0';
 /** Bounds the walk from a token to its root. */
 export const MAX_DEPTH = 1_000;
 const CACHED_TOKENS = 10_000;
-const PAGE = 64;
 
 export interface Usable {
   readonly entry: TokenEntry;
@@ -82,28 +82,34 @@ export class TokenRecords {
   }
 
   /** Stores a new token with its indexes, all at once. */
-  async insert(key: string, entry: TokenEntry): Promise<void> {
-    const { accessor, parent } = entry;
+  async insert(entry: TokenEntry): Promise<void> {
+    const { key, accessor, parent } = entry;
     await this.#view.transaction([
       ...(parent === null ? [] : [{ kind: 'put', key: `parent/${parent.key}/${key}`, value: new Uint8Array(0) } as const]),
       { kind: 'put', key: `accessor/${this.#hmac(ACCESSOR_LABEL + accessor)}`, value: encodeRecord({ v: 1, accessor, token: key }) },
       { kind: 'put', key: `id/${key}`, value: encodeRecord(entry) },
+      ...(entry.expiresAt === null ? [] : [{ kind: 'put', key: `lease/${leasePath(entry)}`, value: new Uint8Array(0) } as const]),
+      ...reschedule(key, null, dueAt(entry)),
     ]);
   }
 
   /** Replaces an entry; only while holding its lock. The parent stays, or is given up (null). */
-  async update(key: string, before: TokenEntry, after: TokenEntry): Promise<void> {
-    const operations: ViewOperation[] = [{ kind: 'put', key: `id/${key}`, value: encodeRecord(after) }];
+  async update(before: TokenEntry, after: TokenEntry): Promise<void> {
+    const { key } = after;
+    const operations: ViewOperation[] = [{ kind: 'put', key: `id/${key}`, value: encodeRecord(after) }, ...reschedule(key, dueAt(before), dueAt(after))];
     if (before.parent !== null && after.parent === null) operations.push({ kind: 'delete', key: `parent/${before.parent.key}/${key}` });
     await this.#change(key, operations, after.condemned && hasDescendants(after));
   }
 
   /** Removes an entry with its indexes; only while holding its lock. */
-  async remove(key: string, { accessor, parent, ...entry }: TokenEntry): Promise<void> {
+  async remove(entry: TokenEntry): Promise<void> {
+    const { key, accessor, parent } = entry;
     await this.#change(key, [
       { kind: 'delete', key: `id/${key}` },
       { kind: 'delete', key: `accessor/${this.#hmac(ACCESSOR_LABEL + accessor)}` },
       ...(parent === null ? [] : [{ kind: 'delete', key: `parent/${parent.key}/${key}` } as const]),
+      ...(entry.expiresAt === null ? [] : [{ kind: 'delete', key: `lease/${leasePath(entry)}` } as const]),
+      ...reschedule(key, dueAt(entry), null),
     ], hasDescendants(entry));
   }
 
@@ -113,11 +119,26 @@ export class TokenRecords {
 
   /** The keys of all stored tokens; other work runs in between. */
   keys(): AsyncGenerator<string> {
-    return this.#names('id/');
+    return namesIn(this.#view, 'id/');
+  }
+
+  /** The keys of tokens that ended, or whose revocation is to be finished. */
+  due(): AsyncGenerator<string> {
+    return dueNames(this.#view, this.#now());
+  }
+
+  /** Names below a path that is empty or ends in '/': `h<key>` for tokens with an end, folders with a trailing '/'. */
+  listLeases(prefix: string): Promise<string[]> {
+    return this.#view.list(`lease/${prefix}`);
+  }
+
+  /** The keys of all tokens with an end that were made below a path. */
+  async *leasesBelow(prefix: string): AsyncGenerator<string> {
+    for await (const path of keysBelow(this.#view, `lease/${prefix}`)) yield path.slice(path.lastIndexOf('/') + 2);
   }
 
   async *accessors(): AsyncGenerator<string> {
-    for await (const name of this.#names('accessor/')) {
+    for await (const name of namesIn(this.#view, 'accessor/')) {
       const record = await this.#view.get(`accessor/${name}`);
       if (record !== undefined) yield parseAccessor(record).accessor;
     }
@@ -148,19 +169,19 @@ export class TokenRecords {
     }
   }
 
-  async *#names(prefix: string): AsyncGenerator<string> {
-    for (let after: string | undefined; ;) {
-      const page = await this.#view.list(prefix, after === undefined ? { limit: PAGE } : { after, limit: PAGE });
-      yield* page;
-      after = page.at(-1);
-      if (page.length < PAGE) return;
-      await nextTurn();
-    }
-  }
-
   #hmac(text: string): string {
     return createHmac('sha256', this.#salt).update(text).digest('hex');
   }
+}
+
+/** The id of a token as a lease: where it was made, and `h` before its key. */
+export function leasePath({ path, key }: TokenEntry): string {
+  return `${path.replace(/\/$/, '')}/h${key}`;
+}
+
+/** When the token is to be removed: a condemned one at once. */
+function dueAt({ condemned, expiresAt }: TokenEntry): number | null {
+  return condemned ? 0 : expiresAt;
 }
 
 /** A token with counted uses cannot make tokens, so no cached entry can depend on it. */

@@ -11,9 +11,10 @@ import { apiPath, openKv, requireVersions, wholeNumber, withKvOptions, type KvOp
 import { textOf } from '../output.ts';
 import { formatOf } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
+import { printWrapped, withWrapOption } from '../wrapped.ts';
 import { registerKvMetadata } from './kv-metadata.ts';
 
-interface ReadOptions extends KvOptions { readonly field?: string; readonly version?: string }
+interface ReadOptions extends KvOptions { readonly field?: string; readonly version?: string; readonly wrapTtl?: string }
 interface WriteOptions extends KvOptions { readonly cas?: string }
 interface VersionsOptions extends KvOptions { readonly versions?: string }
 
@@ -26,7 +27,7 @@ export function registerKv(program: Command, context: CommandContext): void {
   withKvOptions(kv.command('patch').description('change some fields, keep the others').argument('<path>').argument('<fields...>'))
     .option('--cas <version>', 'write only if this is the current version')
     .action((path: string, fields: string[], options: WriteOptions) => put(context, path, fields, options, 'patch'));
-  withKvOptions(kv.command('get').description('read a secret').argument('<path>'))
+  withWrapOption(withKvOptions(kv.command('get').description('read a secret').argument('<path>')))
     .option('--field <name>', 'print only this field').option('--version <number>', 'an older version')
     .action((path: string, options: ReadOptions) => get(context, path, options));
   withKvOptions(kv.command('list').description('list names below a path').argument('[path]'))
@@ -62,6 +63,10 @@ async function get(context: CommandContext, path: string, options: ReadOptions):
   const format = formatOf(options);
   const { client, kv } = await openKv(path, options);
   if (options.version !== undefined) requireVersions(kv, '--version');
+  if (options.wrapTtl !== undefined) {
+    await printWrapped(context, client, options, { method: 'GET', path: apiPath(kv, 'data'), query: options.version === undefined ? {} : { version: wholeNumber('--version', options.version) } });
+    return;
+  }
   const { data, metadata } = await readSecret(client, kv, options.version);
   if (options.field !== undefined) {
     if (!Object.hasOwn(data, options.field)) throw new PurserError('ERR_CLI_USAGE', `${kv.shown} has no field ${options.field}`, { hint: `it has: ${Object.keys(data).join(', ')}` });

@@ -10,8 +10,9 @@ import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../context.ts';
 import { connect, connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
+import { printWrapped, withWrapOption, type WrapOptions } from '../wrapped.ts';
 
-interface FieldOptions extends RemoteOptions { readonly field?: string }
+interface FieldOptions extends WrapOptions { readonly field?: string }
 interface WriteOptions extends FieldOptions { readonly force?: boolean }
 
 /** Fields whose values no other user of the host should see in a process listing. */
@@ -19,10 +20,10 @@ const SECRET_FIELD = /passw|secret|token|jwt|private|credential|(?:^|_)(?:key|ke
 
 /** Adds `purser read`, `write`, `list` and `delete`. */
 export function registerLogical(program: Command, context: CommandContext): void {
-  withRemoteOptions(program.command('read').description('read any path of the API, such as sys/mounts').argument('<path>').argument('[parameters...]', 'name=value, sent in the query'))
+  withWrapOption(withRemoteOptions(program.command('read').description('read any path of the API, such as sys/mounts').argument('<path>').argument('[parameters...]', 'name=value, sent in the query')))
     .option('--field <name>', 'print only this field of the data')
     .action((path: string, parameters: string[], options: FieldOptions) => read(context, path, parameters, options));
-  withRemoteOptions(program.command('write').description('write any path of the API').argument('<path>').argument('[fields...]', 'name=-, name=@file, name (prompt), name=value (given twice: a list); or - or @file.json with the whole body'))
+  withWrapOption(withRemoteOptions(program.command('write').description('write any path of the API').argument('<path>').argument('[fields...]', 'name=-, name=@file, name (prompt), name=value (given twice: a list); or - or @file.json with the whole body')))
     .option('--force', 'write without any field').option('--field <name>', 'print only this field of the answer')
     .action((path: string, fields: string[], options: WriteOptions) => write(context, path, fields, options));
   withRemoteOptions(program.command('list').description('list the names below any path of the API').argument('<path>'))
@@ -41,7 +42,8 @@ async function read(context: CommandContext, path: string, parameters: readonly 
     return [parameter.slice(0, split), parameter.slice(split + 1)];
   }));
   // Logins and public keys need no token.
-  show(context, options, await connect(options).request('GET', apiPath(path), undefined, { query }));
+  if (options.wrapTtl !== undefined) await printWrapped(context, connect(options), options, { method: 'GET', path: apiPath(path), query });
+  else show(context, options, await connect(options).request('GET', apiPath(path), undefined, { query }));
 }
 
 async function write(context: CommandContext, path: string, args: readonly string[], options: WriteOptions): Promise<void> {
@@ -49,7 +51,8 @@ async function write(context: CommandContext, path: string, args: readonly strin
   const body = args.length === 0 ? {} : await readFields(args, (name) => {
     if (SECRET_FIELD.test(name)) context.output.warn(`the value of ${name} stood on the command line, where other users and the shell history see it; use ${name}=- or ${name}=@file`);
   }, { repeated: 'list' });
-  show(context, options, await connect(options).request('POST', apiPath(path), body), `wrote ${path}`);
+  if (options.wrapTtl !== undefined) await printWrapped(context, connect(options), options, { method: 'POST', path: apiPath(path), body });
+  else show(context, options, await connect(options).request('POST', apiPath(path), body), `wrote ${path}`);
 }
 
 async function list(context: CommandContext, path: string, options: RemoteOptions): Promise<void> {

@@ -25,7 +25,7 @@ function isEmptyList(response: LogicalResponse): boolean {
   const data = response.data ?? {};
   const keys = data['keys'];
   const isEmpty = keys === undefined || keys === null || (Array.isArray(keys) && keys.length === 0);
-  return isEmpty && Object.keys(data).every((key) => key === 'keys') && (response.warnings ?? []).length === 0 && response.auth === undefined;
+  return isEmpty && Object.keys(data).every((key) => key === 'keys') && (response.warnings ?? []).length === 0 && response.auth === undefined && response.wrapInfo === undefined;
 }
 
 /** Vault's envelope; the top level also carries `data` for the sys paths where Vault does so. */
@@ -33,12 +33,12 @@ export function envelope(requestId: string, response: LogicalResponse): JsonObje
   const data = response.data ?? null;
   return {
     ...(response.copyDataToTop === true ? data : undefined),
-    request_id: requestId,
+    request_id: response.wrapInfo === undefined ? requestId : '',
     lease_id: response.leaseId ?? '',
     renewable: response.renewable ?? false,
     lease_duration: response.leaseSeconds ?? 0,
     data,
-    wrap_info: null,
+    wrap_info: response.wrapInfo ?? null,
     warnings: response.warnings !== undefined && response.warnings.length > 0 ? response.warnings : null,
     auth: response.auth ?? null,
   };

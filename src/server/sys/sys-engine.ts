@@ -15,7 +15,7 @@ export interface SysRoute {
   readonly needsSudo?: boolean;
   /** Needs a valid token and no policy; the handler decides by the caller. */
   readonly isTokenOnly?: boolean;
-  /** Needs no token; the handler decides what a stranger may do. */
+  /** Needs no token; the handler decides what a stranger may do, and sees the token that was shown, unchecked. */
   readonly isOpen?: boolean;
 }
 

@@ -172,7 +172,7 @@ export class TestCore {
       findSource: (path) => (path.startsWith('secret/') ? { mountPoint: 'secret/', source: this.kv, relativePath: path.slice(7) } : undefined),
       onFault: (error) => this.faults.push(error),
       issueToken: async (spec) => {
-        const { id, entry } = await this.tokens.create({ ...spec, path: 'auth/node/login', renewable: false });
+        const { id, entry } = await this.tokens.create({ ...spec, mayBeInternal: true, path: 'auth/node/login', renewable: false });
         return authObject(id, entry, this.now());
       },
       revokeTokens: async (nodeId) => { await this.tokens.revokeWhere((entry) => entry.path === 'auth/node/login' && entry.metadata['node_id'] === nodeId); },
@@ -211,7 +211,7 @@ export class TestCore {
     if (entry === undefined || !this.policies.acl(entry.policies).check({ path, operation }).allowed) throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
     const isRoot = entry.policies.includes('root');
     return {
-      caller: { tokenId: id, accessor: entry.accessor, policies: entry.policies, displayName: entry.displayName, metadata: entry.metadata, isRoot, path: entry.path, hasSudo: isRoot },
+      caller: { tokenId: id, tokenKey: entry.key, accessor: entry.accessor, policies: entry.policies, displayName: entry.displayName, metadata: entry.metadata, isRoot, path: entry.path, hasSudo: isRoot },
       expires: entry.expiresAt ?? Infinity,
     };
   }

@@ -1,0 +1,69 @@
+// `purser token role`: what a request to make a token with a role gets, whoever asks.
+
+import type { Command } from 'commander';
+
+import { PurserError } from '../../lib/errors.ts';
+import { entryRows } from '../output.ts';
+import type { CommandContext } from '../context.ts';
+import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+
+interface WriteOptions extends RemoteOptions {
+  readonly allow?: string[]; readonly allowGlob?: string[]; readonly disallow?: string[]; readonly disallowGlob?: string[]; readonly entityAlias?: string[]; readonly boundCidr?: string[];
+  readonly orphan?: boolean; readonly renewable: boolean; readonly defaultPolicy: boolean; readonly period?: string; readonly explicitMaxTtl?: string; readonly numUses?: string;
+  readonly pathSuffix?: string; readonly type?: string;
+}
+
+/** Adds `purser token role …`. */
+export function registerTokenRole(token: Command, context: CommandContext): void {
+  const role = token.command('role').alias('roles').description('what tokens made by a role are like');
+  withRemoteOptions(role.command('write').description('make a role, or change what is named').argument('<name>'))
+    .option('--allow <policy...>', 'policies its tokens may have').option('--allow-glob <pattern...>').option('--disallow <policy...>').option('--disallow-glob <pattern...>')
+    .option('--entity-alias <pattern...>', 'aliases that may be asked for').option('--bound-cidr <range...>', 'from where its tokens work').option('--orphan', 'its tokens have no parent')
+    .option('--no-renewable').option('--no-default-policy').option('--period <duration>').option('--explicit-max-ttl <duration>').option('--num-uses <number>')
+    .option('--path-suffix <text>', 'added to the path of its tokens, to revoke them by').option('--type <type>', 'service, batch, default-service or default-batch')
+    .action(async (name: string, options: WriteOptions) => {
+      await connectWithToken(options).write(`auth/token/roles/${name}`, roleBody(options));
+      context.output.note(`wrote the token role ${name}`);
+    });
+  withRemoteOptions(role.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+    const data = await connectWithToken(options).read(`auth/token/roles/${name}`);
+    if (formatOf(options) === 'json') context.output.json(data);
+    else context.output.rows('table', ['key', 'value'], entryRows(data));
+  });
+  withRemoteOptions(role.command('list')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('auth/token/roles')));
+  withRemoteOptions(role.command('delete').description('remove a role; its tokens stay and are not renewed any more').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+    await connectWithToken(options).delete(`auth/token/roles/${name}`);
+    context.output.note(`removed the token role ${name}`);
+  });
+}
+
+/** Only what was named: the others keep their values. */
+function roleBody(options: WriteOptions): object {
+  return {
+    allowed_policies: options.allow, allowed_policies_glob: options.allowGlob, disallowed_policies: options.disallow, disallowed_policies_glob: options.disallowGlob,
+    allowed_entity_aliases: options.entityAlias, token_bound_cidrs: options.boundCidr, orphan: options.orphan, ...(options.renewable ? {} : { renewable: false }),
+    ...(options.defaultPolicy ? {} : { token_no_default_policy: true }), token_period: options.period, token_explicit_max_ttl: options.explicitMaxTtl,
+    token_num_uses: options.numUses === undefined ? undefined : wholeNumber('--num-uses', options.numUses), path_suffix: options.pathSuffix, token_type: options.type,
+  };
+}
+
+/** Names, one a line. */
+export function printNames(context: CommandContext, options: RemoteOptions, names: readonly string[]): void {
+  if (formatOf(options) === 'json') context.output.json(names);
+  else for (const name of names) context.output.line(name);
+}
+
+/** The pairs of `key=value` arguments. @throws ERR_CLI_USAGE */
+export function pairs(option: string, texts: readonly string[]): (readonly [string, string])[] {
+  return texts.map((text) => {
+    const split = text.indexOf('=');
+    if (split < 1) throw new PurserError('ERR_CLI_USAGE', `${option} is written key=value`);
+    return [text.slice(0, split), text.slice(split + 1)] as const;
+  });
+}
+
+/** @throws ERR_CLI_USAGE */
+export function wholeNumber(option: string, text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new PurserError('ERR_CLI_USAGE', `${option} takes a whole number`);
+  return Number(text);
+}
