@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { isPurserError } from '../lib/errors.ts';
 import { registerAgent } from './commands/agent.ts';
 import { registerAuth } from './commands/auth.ts';
+import { registerCapabilities } from './commands/capabilities.ts';
 import { registerDriver } from './commands/driver.ts';
 import { registerGenerateRoot } from './commands/generate-root.ts';
 import { registerKv } from './commands/kv.ts';
@@ -73,6 +74,7 @@ function buildProgram(context: CommandContext): Command {
     registerServer, registerAgent, registerDriver, registerOperator, registerRekey, registerRotate, registerGenerateRoot,
     registerLogin, registerLogical, registerKv, registerPolicy, registerToken, registerLease, registerUnwrap, registerAuth,
     registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
+    registerCapabilities,
   ]) register(program, context);
   return program;
 }

@@ -188,6 +188,33 @@ export class MountTable {
     });
   }
 
+  /**
+   * Lets a mount answer at another path, with all its records; its accessor stays. Durable when it resolves.
+   * @throws ERR_REQUEST_INVALID for a mount that is built in or not there, for a path that is not free, and between engines and auth methods
+   */
+  move(from: string, to: string): Promise<void> {
+    return this.#lock.run(TABLE_KEY, async () => {
+      const record = this.#records.find((known) => known.path === from && !known.isRemoved);
+      const before = this.#mounts.get(from);
+      if (before === undefined) throw refused(`no matching mount at ${JSON.stringify(from)}`);
+      if (record === undefined) throw refused(`cannot remount ${JSON.stringify(from)}`);
+      if (isAuthPath(from) !== isAuthPath(to)) throw refused('cannot remount an auth method to a secret engine, or the other way round');
+      this.#checkFree(to);
+      const changed = { ...record, path: to };
+      const after = this.#open(changed); // an engine knows its path
+      await before.engine.close?.();
+      try {
+        await this.#store(this.#records.map((known) => (known === record ? changed : known)));
+      } catch (error) {
+        this.#mounts.set(from, this.#open(record)); // the one before is closed
+        throw error;
+      }
+      this.#mounts.delete(from);
+      this.#mounts.set(to, after);
+      this.#options.onDisabled?.();
+    });
+  }
+
   /** The mount with an accessor, which it keeps for life. */
   byAccessor(accessor: string): Mount | undefined {
     for (const mount of this.#mounts.values()) if (mount.accessor === accessor) return mount;

@@ -41,7 +41,9 @@ import { leaseRoutes } from './sys/leases.ts';
 import { lockedUserRoutes } from './sys/locked-users.ts';
 import { mountRoutes } from './sys/mounts.ts';
 import { policyRoutes } from './sys/policies.ts';
+import { remountRoutes } from './sys/remount.ts';
 import { SysEngine } from './sys/sys-engine.ts';
+import { toolRoutes } from './sys/tools.ts';
 import { usageRoutes } from './sys/usage.ts';
 import { wrappingRoutes } from './sys/wrapping.ts';
 import { UnsealedCore } from './unsealed-core.ts';
@@ -134,6 +136,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
         ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
       ...usageRoutes(nodes.usage),
       ...leaseRoutes(directory, logFault), ...wrappingRoutes(wrapping),
+      ...usageRoutes(nodes.usage), ...remountRoutes(mounts), ...toolRoutes(),
     ]);
     const tokenEngine = new TokenEngine({
       store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),
