@@ -35,7 +35,7 @@ describe('README.md', () => {
   for (const command of new Set(commands)) {
     test(`names a command that exists: purser ${command}`, async () => {
       const words = command.split(/\s+/);
-      const verbs = words.slice(0, words.findIndex((word) => !/^[a-z]+$/.test(word)) === -1 ? words.length : words.findIndex((word) => !/^[a-z]+$/.test(word)));
+      const verbs = words.slice(0, words.findIndex((word) => !/^[a-z][a-z-]*$/.test(word)) === -1 ? words.length : words.findIndex((word) => !/^[a-z][a-z-]*$/.test(word)));
       let shown = { status: 1, text: '' };
       // The longest run of words that is a command: what follows are its arguments.
       for (let count = verbs.length; count > 0 && shown.status !== EXIT.done; count--) shown = await help(verbs.slice(0, count));

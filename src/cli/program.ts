@@ -7,6 +7,8 @@ import { isPurserError } from '../lib/errors.ts';
 import { registerAgent } from './commands/agent.ts';
 import { registerAuth } from './commands/auth.ts';
 import { registerCapabilities } from './commands/capabilities.ts';
+import { registerCompletion } from './commands/completion.ts';
+import { registerDoctor } from './commands/doctor.ts';
 import { registerDriver } from './commands/driver.ts';
 import { registerGenerateRoot } from './commands/generate-root.ts';
 import { registerKv } from './commands/kv.ts';
@@ -75,6 +77,7 @@ function buildProgram(context: CommandContext): Command {
     registerLogin, registerLogical, registerKv, registerPolicy, registerToken, registerLease, registerUnwrap, registerAuth,
     registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
     registerCapabilities,
+    registerDoctor, registerCompletion,
   ]) register(program, context);
   return program;
 }

@@ -1,0 +1,92 @@
+// This machine as a node: Docker, FUSE, the runtime shim, the agent, its login at the core. A machine that is none skips them.
+
+import { constants } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+
+import { loadIdentity, type NodeIdentity } from '../../client/node/identity.ts';
+import type { RuntimeOptions, RuntimeSetup } from '../context.ts';
+import { fail, ok, skip, warn, type Check, type Finding } from './finding.ts';
+
+const SOCKET_MILLISECONDS = 5_000;
+
+interface RuntimeStatus { readonly installed: boolean; readonly default: boolean; readonly dockerLive?: boolean; readonly binaryPath: string; readonly binaryVersion?: string; readonly versionMatches: boolean }
+
+export interface NodeCheckOptions extends RuntimeOptions {
+  readonly runtime: () => Promise<RuntimeSetup>;
+  readonly stateDirectory: string;
+  readonly runDirectory: string;
+}
+
+export function nodeChecks(options: NodeCheckOptions): Check[] {
+  let status: RuntimeStatus | undefined;
+  let identity: NodeIdentity | undefined;
+  const joined = (check: (identity: NodeIdentity) => Promise<Omit<Finding, 'check'>>) => async () => (identity === undefined ? skip('this machine is no node') : check(identity));
+  return [
+    {
+      name: 'docker', run: async () => {
+        status = await (await options.runtime()).runtimeStatus(options) as RuntimeStatus;
+        return status.dockerLive === undefined ? warn(`no Docker Engine answers at ${options.dockerSocket}`, 'start Docker, or name its socket with --docker-socket') : ok('the Docker Engine answers');
+      },
+    },
+    { name: 'runtime', run: async () => (status === undefined ? skip('see docker') : runtime(status)) },
+    { name: 'fuse', run: checkFuse },
+    {
+      name: 'node', run: async () => {
+        identity = await loadIdentity(options.stateDirectory);
+        return identity === undefined ? skip('this machine is no node; purser node token and purser agent join make it one') : ok(`joined ${identity.address} as ${identity.name}`);
+      },
+    },
+    { name: 'agent', run: joined(() => checkAgent(options.runDirectory)) },
+    { name: 'node login', run: joined(checkLogin) },
+  ];
+}
+
+function runtime({ installed, default: isDefault, dockerLive, binaryPath, binaryVersion, versionMatches }: RuntimeStatus): Omit<Finding, 'check'> {
+  if (!installed) return warn('the runtime is not installed: labels and variables with references do nothing', 'purser runtime install');
+  if (!isDefault || dockerLive === false) return warn('the runtime is installed and not in force', 'purser runtime install');
+  if (!versionMatches) return warn(`${binaryPath} is of version ${binaryVersion ?? 'unknown'}, another than this program`, 'purser runtime install');
+  return ok(`${binaryPath} starts the containers`);
+}
+
+async function checkFuse(): Promise<Omit<Finding, 'check'>> {
+  try {
+    await (await open('/dev/fuse', constants.O_RDWR)).close();
+    return ok('/dev/fuse can be opened');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return code === 'EACCES' || code === 'EPERM' ? warn('/dev/fuse cannot be opened by this user', 'run doctor as root, and the agent on the host and not in a container') : fail('the kernel offers no FUSE', 'modprobe fuse');
+  }
+}
+
+async function checkAgent(runDirectory: string): Promise<Omit<Finding, 'check'>> {
+  const hint = 'systemctl start purser-agent, or purser agent; its log says why it does not run';
+  const refusal = await tryConnect(join(runDirectory, 'agent.sock'));
+  if (refusal === 'EACCES') return skip('only root may ask the agent');
+  if (refusal !== undefined) return fail(`the agent does not run (${refusal})`, hint);
+  const mounts = await readFile('/proc/self/mountinfo', 'utf8');
+  return mounts.includes(` ${join(runDirectory, 'fs')} `) ? ok('the agent runs and its filesystem is mounted') : fail('the agent runs and its filesystem is not mounted', 'restart the agent');
+}
+
+/** @returns what went wrong, or undefined when something listens */
+function tryConnect(path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect(path, () => { socket.destroy(); resolve(undefined); });
+    socket.setTimeout(SOCKET_MILLISECONDS, () => { socket.destroy(); resolve('it does not answer'); });
+    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+  });
+}
+
+/** Logs in as the agent does, and gives the token back. */
+async function checkLogin(identity: NodeIdentity): Promise<Omit<Finding, 'check'>> {
+  const { NodeSession } = await import('../../client/node/session.ts'); // signs with jose, which no other command needs
+  const session = new NodeSession(identity);
+  try {
+    const client = await session.ready();
+    await client.write('auth/token/revoke-self', {});
+    return ok(`the core knows this node as ${identity.name}`);
+  } finally {
+    session.close();
+  }
+}

@@ -1,0 +1,126 @@
+// purser doctor: what it finds on cores and machines in every state, and how it ends.
+
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { after, describe, test } from 'node:test';
+
+import type { Programs } from '../../src/cli/context.ts';
+import type { Finding } from '../../src/cli/doctor/finding.ts';
+import { createOutput } from '../../src/cli/output.ts';
+import { runCli } from '../../src/cli/program.ts';
+import { joinNode } from '../../src/client/node/join.ts';
+import * as runtime from '../../src/agent/runtime-config.ts';
+import { loadConfig } from '../../src/server/config.ts';
+import { startServer } from '../../src/server/server.ts';
+import { silent, startUnsealed, temporaryDirectory } from '../server/running.ts';
+import { withEnvironment } from './run.ts';
+
+const files = temporaryDirectory();
+const cleanups: (() => unknown)[] = [() => files.remove()];
+after(async () => { for (const cleanup of cleanups.reverse()) await cleanup(); });
+
+/** Every path of the machine points into an empty folder, unless `args` say otherwise. */
+async function doctor(environment: Record<string, string>, ...args: readonly string[]): Promise<{ status: number; findings: Map<string, Finding>; out: string; err: string }> {
+  const restore = withEnvironment(environment);
+  const texts = { out: '', err: '' };
+  const sink = (name: 'out' | 'err'): NodeJS.WritableStream => ({ write: (chunk: string) => { texts[name] += chunk; return true; } }) as unknown as NodeJS.WritableStream;
+  const nowhere = (name: string): string => join(files.path, 'nowhere', name);
+  const paths = ['--data-dir', nowhere('data'), '--state-dir', nowhere('state'), '--run-dir', nowhere('run'), '--docker-socket', nowhere('docker.sock'), '--daemon-json', nowhere('daemon.json')];
+  const status = await runCli(['doctor', ...paths, ...args], { runtime: async () => runtime } as unknown as Programs, createOutput(sink('out'), sink('err')));
+  restore();
+  const findings = args.includes('json') ? JSON.parse(texts.out) as Finding[] : [];
+  return { status, findings: new Map(findings.map((finding) => [finding.check, finding])), ...texts };
+}
+
+const statusOf = (findings: Map<string, Finding>, ...checks: readonly string[]): unknown[] => checks.map((check) => findings.get(check)?.status);
+
+describe('purser doctor', () => {
+  test('an unreachable core fails once, with what to do, and the checks behind it are skipped', async () => {
+    const { status, findings } = await doctor({ PURSER_ADDR: 'http://127.0.0.1:1', PURSER_TOKEN: '' }, '--format', 'json');
+    assert.equal(status, 1);
+    assert.deepEqual(statusOf(findings, 'core', 'tls', 'clock', 'seal', 'storage', 'token', 'audit'), ['fail', 'skip', 'skip', 'skip', 'skip', 'skip', 'skip']);
+    assert.ok(findings.get('core')?.hint);
+  });
+
+  test('a core in each state: new, sealed, unsealed; over TLS with its own CA, and with one that is not trusted', async () => {
+    const data = temporaryDirectory();
+    const server = await startServer(loadConfig({ dataDir: data.path, listen: '127.0.0.1:0' }), silent);
+    cleanups.push(() => data.remove(), () => server.close());
+    const environment = { PURSER_ADDR: server.address, PURSER_CACERT: server.caPath!, PURSER_TOKEN: '' };
+    const check = async (): Promise<Map<string, Finding>> => (await doctor(environment, '--data-dir', data.path, '--format', 'json')).findings;
+    const fresh = await check();
+    assert.deepEqual(statusOf(fresh, 'core', 'tls', 'clock', 'seal', 'token'), ['ok', 'ok', 'ok', 'fail', 'skip']);
+    assert.equal(fresh.get('seal')?.hint, 'purser init');
+    assert.match(fresh.get('tls')!.message, /good for \d+ days/);
+    assert.match(fresh.get('storage')!.message, /^lmdb, [\d.]+ GiB free below /);
+    const { CoreClient } = await import('../../src/client/core-client.ts');
+    const client = new CoreClient({ address: server.address, certificateAuthority: server.caCertificate });
+    const init = (await client.request('PUT', 'sys/init', { secret_shares: 1, secret_threshold: 1 })).body as { keys: string[]; root_token: string };
+    assert.equal((await check()).get('seal')?.hint, 'purser unseal');
+    await client.request('PUT', 'sys/unseal', { key: init.keys[0] });
+    client.close();
+    assert.deepEqual(statusOf(await check(), 'seal', 'token', 'audit'), ['ok', 'warn', 'skip']);
+    environment.PURSER_TOKEN = init.root_token;
+    assert.deepEqual(statusOf(await check(), 'token', 'audit'), ['ok', 'ok']);
+    environment.PURSER_TOKEN = 'hvs.ended';
+    assert.deepEqual(statusOf(await check(), 'token'), ['fail']);
+    const stranger = await doctor({ PURSER_ADDR: server.address, PURSER_TOKEN: '' }, '--format', 'json');
+    assert.deepEqual([stranger.status, ...statusOf(stranger.findings, 'core', 'tls')], [1, 'fail', 'skip']);
+  });
+
+  test('a core that keeps and records nothing is a warning, and warnings end in 0', async () => {
+    const server = await startUnsealed({ audit: false });
+    cleanups.push(() => server.stop());
+    const { status, out, err } = await doctor({ PURSER_ADDR: server.server.address, PURSER_TOKEN: server.root });
+    assert.match(out, /^STATUS +CHECK +MESSAGE\nok +core +http:\/\/127\.0\.0\.1:\d+ answers/);
+    assert.match(out, /^warn +storage +the core keeps everything in memory only$/m);
+    assert.match(out, /^warn +audit +no request is recorded/m);
+    assert.match(err, /^purser: hint: storage: start it without --dev/m);
+    assert.doesNotMatch(out + err, /test-root-token/);
+    assert.equal(status, /^fail/m.test(out) ? 1 : 0);
+  });
+
+  test('clocks that differ: a warning from seconds on, a failure once node logins are refused', async () => {
+    for (const [seconds, expected] of [[0, 'ok'], [20, 'warn'], [-20, 'warn'], [300, 'fail'], [-300, 'fail']] as const) {
+      const server = await startServer(loadConfig({ dev: true, listen: '127.0.0.1:0' }), silent, () => Date.now() + seconds * 1000);
+      const { findings } = await doctor({ PURSER_ADDR: server.address, PURSER_TOKEN: '' }, '--format', 'json');
+      await server.close();
+      assert.equal(findings.get('clock')?.status, expected, `${seconds} s`);
+    }
+  });
+
+  test('a node: its agent, its login at the core, and what is damaged', async () => {
+    const server = await startUnsealed({ audit: false });
+    cleanups.push(() => server.stop());
+    const state = join(files.path, 'state');
+    const runDirectory = join(files.path, 'run');
+    mkdirSync(runDirectory);
+    const environment = { PURSER_ADDR: server.server.address, PURSER_TOKEN: server.root };
+    const check = async (): Promise<Map<string, Finding>> => (await doctor(environment, '--state-dir', state, '--run-dir', runDirectory, '--format', 'json')).findings;
+    assert.deepEqual(statusOf(await check(), 'node', 'agent', 'node login'), ['skip', 'skip', 'skip']);
+    const made = await server.call('POST', 'auth/node/join-token', { body: {} });
+    await joinNode({ token: (made.body as { data: { token: string } }).data.token, name: 'here', stateDirectory: state, force: false, swarmNodeId: undefined });
+    const joined = await check();
+    assert.deepEqual(statusOf(joined, 'node', 'agent', 'node login'), ['ok', 'fail', 'ok']);
+    assert.match(joined.get('agent')!.message, /ENOENT/);
+    const agent = createServer().listen(join(runDirectory, 'agent.sock'));
+    cleanups.push(() => agent.close());
+    assert.match((await check()).get('agent')!.message, /its filesystem is not mounted/);
+    const nodes = await server.call('LIST', 'auth/node/nodes');
+    await server.call('DELETE', `auth/node/nodes/${(nodes.body as { data: { keys: string[] } }).data.keys[0]!}`);
+    assert.deepEqual(statusOf(await check(), 'node login'), ['fail']);
+    chmodSync(join(state, 'node.key'), 0o644);
+    assert.deepEqual(statusOf(await check(), 'node', 'node login'), ['fail', 'skip']);
+    chmodSync(join(state, 'node.key'), 0o600);
+    writeFileSync(join(state, 'node.json'), '{');
+    assert.deepEqual(statusOf(await check(), 'node', 'node login'), ['fail', 'skip']);
+  });
+
+  test('a machine without Docker is a warning', async () => {
+    const { findings } = await doctor({ PURSER_ADDR: 'http://127.0.0.1:1' }, '--format', 'json');
+    assert.deepEqual(statusOf(findings, 'docker', 'runtime'), ['warn', 'warn']);
+    assert.ok(['ok', 'fail', 'warn'].includes(findings.get('fuse')!.status));
+  });
+});
