@@ -18,8 +18,11 @@ export interface LockoutRule {
   readonly isDisabled: boolean;
 }
 
-/** Names that are remembered; past it the longest untouched are forgotten. */
-const MAX_NAMES = 100_000;
+/**
+ * Names that are remembered; past it the longest untouched are forgotten. To get a name forgotten by that takes as many logins of others:
+ * with passwords more than an hour of hashing.
+ */
+const MAX_NAMES = 20_000;
 /** Logins of one name that may wait for others of it. */
 const MAX_WAITING = 256;
 /** Looked at to find one to forget. */
