@@ -6,7 +6,7 @@ import type { JsonObject } from '../lib/json.ts';
 import { mergeRules, mergeSources, policiesGranting } from './merge.ts';
 import type { MergedRule, Source } from './merge.ts';
 import { parametersAllowed } from './parameters.ts';
-import { compareSpecificity } from './path-pattern.ts';
+import { compareSpecificity, parsePathPattern } from './path-pattern.ts';
 import { fillTemplate } from './path-template.ts';
 import type { TemplateSubject } from './path-template.ts';
 import { LayeredIndex, PatternIndex } from './pattern-index.ts';
@@ -41,6 +41,8 @@ export interface Acl {
   capabilities(path: string): string[];
   /** True when some rule grants anything at or below `mountPath` (which ends in '/'): what sys/internal/ui/mounts asks. */
   hasAccessBelow(mountPath: string): boolean;
+  /** Every rule in force; undefined for root, which has none. For showing, not for deciding. */
+  rules(): readonly Pick<MergedRule, 'pattern' | 'capabilities'>[] | undefined;
 }
 
 /** A set of policies, ready for whoever has them. */
@@ -50,7 +52,7 @@ export interface CompiledPolicies {
 }
 
 const ROOT_DECISION: AclDecision = { allowed: true, hasSudo: true, isRoot: true, grantingPolicies: ['root'] };
-const ROOT_ACL: Acl = { check: () => ROOT_DECISION, capabilities: () => ['root'], hasAccessBelow: () => true };
+const ROOT_ACL: Acl = { check: () => ROOT_DECISION, capabilities: () => ['root'], hasAccessBelow: () => true, rules: () => undefined };
 
 /** @throws ERR_POLICY_SYNTAX when root comes with other policies, or a policy only bears its name */
 export function compilePolicies(policies: readonly Policy[]): CompiledPolicies {
@@ -150,6 +152,12 @@ class RuleAcl implements Acl {
     if (this.#isBlocked(mountPath)) return false;
     return !this.capabilities(mountPath).includes('deny') || this.#layers.some((rules, index) => [...rules.values()].some((rule) =>
       rule.capabilities.size > 0 && !rule.capabilities.has('deny') && reachesBelow(rule.pattern, mountPath) && (index === 0 || this.#layers[0]?.has(rule.pattern.text) !== true)));
+  }
+
+  rules(): readonly Pick<MergedRule, 'pattern' | 'capabilities'>[] {
+    const rules = new Map(this.#layers.toReversed().flatMap((layer) => [...layer]));
+    const blocked = this.#blocked.map((prefix) => ({ pattern: parsePathPattern(`${prefix}*`), capabilities: new Set(['deny'] as const) }));
+    return [...[...rules.values()].filter(({ pattern }) => !this.#isBlocked(pattern.literal)), ...blocked];
   }
 
   #isBlocked(path: string): boolean {

@@ -189,8 +189,9 @@ export class MountTable {
   }
 
   /**
-   * Lets a mount answer at another path, with all its records; its accessor stays. Durable when it resolves.
-   * @throws ERR_REQUEST_INVALID for a mount that is built in or not there, for a path that is not free, and between engines and auth methods
+   * Lets a mount answer at another path, with all its records; its accessor stays, its leases end. Durable when it resolves.
+   * @throws ERR_REQUEST_INVALID for a mount that is built in or not there, for a path that is not free, and between engines and auth
+   *   methods; and what `beforeRemoval` throws
    */
   move(from: string, to: string): Promise<void> {
     return this.#lock.run(TABLE_KEY, async () => {
@@ -200,6 +201,7 @@ export class MountTable {
       if (record === undefined) throw refused(`cannot remount ${JSON.stringify(from)}`);
       if (isAuthPath(from) !== isAuthPath(to)) throw refused('cannot remount an auth method to a secret engine, or the other way round');
       this.#checkFree(to);
+      await this.#options.beforeRemoval?.(before);
       const changed = { ...record, path: to };
       const after = this.#open(changed); // an engine knows its path
       await before.engine.close?.();

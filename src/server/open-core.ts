@@ -42,6 +42,7 @@ import { lockedUserRoutes } from './sys/locked-users.ts';
 import { mountRoutes } from './sys/mounts.ts';
 import { policyRoutes } from './sys/policies.ts';
 import { remountRoutes } from './sys/remount.ts';
+import { resultantAclRoutes } from './sys/resultant-acl.ts';
 import { SysEngine } from './sys/sys-engine.ts';
 import { toolRoutes } from './sys/tools.ts';
 import { usageRoutes } from './sys/usage.ts';
@@ -136,7 +137,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
         ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
       ...usageRoutes(nodes.usage),
       ...leaseRoutes(directory, logFault), ...wrappingRoutes(wrapping),
-      ...usageRoutes(nodes.usage), ...remountRoutes(mounts), ...toolRoutes(),
+      ...remountRoutes(mounts), ...toolRoutes(), ...resultantAclRoutes(principals),
     ]);
     const tokenEngine = new TokenEngine({
       store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),

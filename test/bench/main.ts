@@ -12,9 +12,12 @@ import { benchCore } from './core-throughput.ts';
 import { benchDriver } from './driver.ts';
 import { benchEnvironment } from './environment.ts';
 import { benchFileReads } from './file-reads.ts';
+import { benchPolicyCheck } from './policy-check.ts';
 import { benchRotation } from './rotation.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core', 'driver']);
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core', 'driver', 'policy']);
+if (wanted.delete('policy')) benchPolicyCheck();
+if (wanted.size === 0) process.exit();
 const purser = await Installation.start({ driver: wanted.has('driver') });
 try {
   const token = readFileSync(join(purser.dataDirectory, 'root-token'), 'utf8').trim();

@@ -9,6 +9,7 @@ import { isPurserError } from '../../src/lib/errors.ts';
 import { DEFAULT_MOUNT_CONFIG } from '../../src/server/mount-config.ts';
 import { MountTable, type MountRecord } from '../../src/server/mount-table.ts';
 import { MemoryStorage } from '../../src/storage/memory.ts';
+import { CuttingStorage } from '../fakes/cutting-storage.ts';
 
 const engine: Engine = { handle: async () => undefined };
 
@@ -114,6 +115,33 @@ describe('MountTable', () => {
       assert.deepEqual([mount.description, mount.config.maxTtlSeconds, mount.accessor, mount.uuid], ['new', 60, before.accessor, before.uuid]);
     }
     for (const path of ['auth/token/', 'nowhere/']) await assert.rejects(table.tune(path, () => ({})), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'));
+  });
+
+  test('move() cut off at any write leaves the mount at the old path or at the new one, with its records', async () => {
+    for (const isApplied of [false, true]) {
+      for (let cutAt = 1; ; cutAt += 1) {
+        const storage = new MemoryStorage();
+        const { seal, barrier: whole } = openCore(storage);
+        const [share] = await seal.initialize({ shares: 1, threshold: 1 });
+        await seal.provide(share!);
+        const views = { mounts: whole.view('mounts/'), logical: whole.view('logical/'), auth: whole.view('auth/') };
+        const table = await open(views);
+        await table.enable(wish('old/'));
+        const { uuid, accessor } = table.find('old/')!.mount;
+        await views.logical.put(`${uuid}/a`, new Uint8Array(1));
+
+        const cut = openCore(new CuttingStorage(storage, cutAt, isApplied));
+        await cut.seal.provide(share!);
+        const dying = await open({ mounts: cut.barrier.view('mounts/'), logical: cut.barrier.view('logical/'), auth: cut.barrier.view('auth/') });
+        const isDone = await dying.move('old/', 'new/').then(() => true, () => false);
+
+        const after = await open(views);
+        assert.deepEqual(after.all().map((mount) => [mount.path, mount.accessor]), [[isDone || isApplied ? 'new/' : 'old/', accessor]], `cut at ${cutAt}`);
+        assert.equal((await views.logical.get(`${uuid}/a`))?.length, 1);
+        if (!isDone) assert.equal(dying.find('old/x')?.mount.accessor, accessor, 'a failed move leaves the mount where it answers');
+        if (isDone) break;
+      }
+    }
   });
 
   test('open() refuses a table that it does not know', async () => {

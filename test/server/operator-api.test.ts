@@ -156,6 +156,17 @@ describe('sys/ of an unsealed core', () => {
     }
   });
 
+  test('internal/ui/resultant-acl shows the caller all rules of its policies', async () => {
+    assert.equal((await call('GET', 'sys/internal/ui/resultant-acl')).body.data.root, true);
+    const token = await tokenWith('resultant', 'path "one/two" { capabilities = ["read", "list"] }\npath "glob/*" { capabilities = ["deny", "read"] }\npath "plus/+/x*" { capabilities = ["update"] }');
+    const { data } = (await call('GET', 'sys/internal/ui/resultant-acl', undefined, token)).body;
+    assert.equal(data.root, false);
+    assert.deepEqual(data.exact_paths['one/two'], { capabilities: ['list', 'read'] });
+    assert.deepEqual([data.glob_paths['glob/'], data.glob_paths['plus/+/x'], data.exact_paths['auth/token/lookup-self']], [{ capabilities: ['deny'] }, { capabilities: ['update'] }, { capabilities: ['read'] }]);
+    const bare = (await call('POST', 'auth/token/create', { policies: ['resultant'], no_default_policy: true })).body.auth.client_token;
+    assert.equal((await call('GET', 'sys/internal/ui/resultant-acl', undefined, bare)).status, 403, 'the default policy allows it');
+  });
+
   test('internal/ui/mounts shows a token what it can reach, and answers 403 for the rest', async () => {
     await call('POST', 'sys/mounts/hidden', { type: 'kv-v2' });
     await call('POST', 'sys/mounts/shown', { type: 'kv-v2' });
