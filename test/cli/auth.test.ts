@@ -1,39 +1,28 @@
 // purser auth and purser login --method against a running server: output, exit codes, what is kept and with which mode.
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, beforeEach, describe, test } from 'node:test';
 
-import type { Programs } from '../../src/cli/context.ts';
-import { createOutput } from '../../src/cli/output.ts';
-import { runCli } from '../../src/cli/program.ts';
 import { startUnsealed, type TestServer } from '../server/running.ts';
+import { run, withEnvironment } from './run.ts';
 
 let server: TestServer;
 let home: string;
-const saved = { ...process.env };
+let restore: () => void;
 const keptToken = (): string => join(home, '.purser', 'token');
 
 before(async () => {
   server = await startUnsealed({ audit: false });
-  home = mkdtempSync(join(tmpdir(), 'purser-cli-'));
-  Object.assign(process.env, { HOME: home, PURSER_ADDR: server.server.address });
+  restore = withEnvironment({ PURSER_ADDR: server.server.address });
+  home = process.env['HOME']!;
 });
 beforeEach(() => { process.env['PURSER_TOKEN'] = server.root; rmSync(join(home, '.purser'), { recursive: true, force: true }); });
 after(async () => {
-  process.env = saved;
-  rmSync(home, { recursive: true, force: true });
+  restore();
   await server.stop();
 });
-
-async function run(...args: readonly string[]): Promise<{ status: number; out: string; err: string }> {
-  const texts = { out: '', err: '' };
-  const sink = (name: 'out' | 'err') => ({ write: (chunk: string) => { texts[name] += chunk; return true; } }) as unknown as NodeJS.WritableStream;
-  const status = await runCli(args, {} as Programs, createOutput(sink('out'), sink('err')));
-  return { status, ...texts };
-}
 
 function file(content: string): string {
   const path = join(home, 'secret');

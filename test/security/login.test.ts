@@ -78,10 +78,8 @@ describe('root is not reached by a login', () => {
 
   test('policies of the core itself are not assignable either', async () => {
     for (const policy of ['purser-node', 'response-wrapping', 'Purser-Node']) {
-      await call('POST', 'auth/approle/role/core', { body: { role_id: 'core', token_policies: [policy] } });
-      const secret = (await call('POST', 'auth/approle/role/core/secret-id')).body.data?.secret_id as unknown;
-      if (secret !== undefined) assert.equal((await logIn('approle/login', { role_id: 'core', secret_id: secret })).status, 400, policy);
-      await call('DELETE', 'auth/approle/role/core');
+      assert.equal((await call('POST', 'auth/approle/role/core', { body: { token_policies: [policy] } })).status, 400, policy);
+      assert.equal((await call('GET', 'auth/approle/role/core')).status, 404);
     }
   });
 });

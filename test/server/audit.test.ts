@@ -181,4 +181,18 @@ describe('audit, failing', () => {
     assert.deepEqual([answer.status, missing.status], [500, 500]);
     assert.doesNotMatch(answer.text, new RegExp(CANARY));
   });
+
+  test('a login whose answer no device takes leaves no token', async () => {
+    await server.call('POST', 'sys/auth/approle', { body: { type: 'approle' } });
+    await server.call('POST', 'auth/approle/role/app', { body: { role_id: 'app', bind_secret_id: false, token_bound_cidrs: '127.0.0.0/8' } });
+    const tokens = async (): Promise<number> => ((await server.call('LIST', 'auth/token/accessors')).body.data.keys as unknown[]).length;
+    const before = await tokens();
+    failing = 'response';
+    const answer = await server.call('POST', 'auth/approle/login', { token: undefined, body: { role_id: 'app' } });
+    failing = undefined;
+    assert.equal(answer.status, 500);
+    assert.equal(await tokens(), before);
+    assert.equal((await server.call('POST', 'auth/approle/login', { token: undefined, body: { role_id: 'app' } })).status, 200);
+    assert.equal(await tokens(), before + 1);
+  });
 });

@@ -7,7 +7,7 @@ import type { JsonObject, TokenParameters } from '../../core/logical.ts';
 import { addressRanges } from '../../lib/cidr.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { booleanField, durationField, integerField, stringField, stringListField } from '../../lib/fields.ts';
-import { canonicalPolicies, isRoot } from '../token/policy-names.ts';
+import { canonicalPolicies, isRoot, requireAssignable } from '../token/policy-names.ts';
 
 /** For the records of methods. */
 export const tokenParametersSchema = z.strictObject({
@@ -70,13 +70,14 @@ function has(data: JsonObject, name: string): boolean {
 function readType(data: JsonObject): TokenParameters['type'] | undefined {
   const type = stringField(data, 'token_type');
   if (type === undefined) return undefined;
-  if (['', 'default', 'default-service', 'default-batch'].includes(type)) return '';
+  if (type === '' || type === 'default') return '';
   if (type === 'service' || type === 'batch') return type;
   throw invalid(`invalid 'token_type' value`);
 }
 
 function check({ policies, ttlSeconds, maxTtlSeconds, numUses, boundCidrs, type, periodSeconds, explicitMaxTtlSeconds }: TokenParameters): void {
   if (isRoot(policies)) throw invalid('auth methods cannot create root tokens', 'name the policies that the login needs');
+  requireAssignable(policies);
   if (maxTtlSeconds > 0 && ttlSeconds > maxTtlSeconds) throw invalid("'token_ttl' cannot be greater than 'token_max_ttl'");
   if (numUses < 0) throw invalid("'token_num_uses' cannot be negative");
   if (type === 'batch' && periodSeconds > 0) throw invalid("'token_type' cannot be 'batch' when set to generate periodic tokens");
