@@ -4,7 +4,7 @@
 
 import { createHmac } from 'node:crypto';
 import { rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 
 import type { View } from '../core/view.ts';
 import { isPurserError, PurserError } from '../lib/errors.ts';
@@ -17,8 +17,13 @@ import type { AuditDevice } from './device.ts';
 import { EntryRenderer } from './entry.ts';
 import type { AuditEntry, EntryType, RenderOptions } from './entry.ts';
 import { damaged, recover } from './recovery.ts';
+import type { EntryMatcher } from './filter.ts';
+import { searchFile } from './search.ts';
+import type { SearchOptions, SearchResult } from './search.ts';
 import { verifyFile } from './verify.ts';
 import type { VerifyReport } from './verify.ts';
+import { checkFiles, joinReports } from './verify-files.ts';
+import type { ChainReport } from './verify-files.ts';
 
 const ANCHOR_DELAY_MS = 1_000;
 const ANCHOR_ENTRIES = 4_096;
@@ -54,6 +59,7 @@ export class FileAuditDevice implements AuditDevice {
   readonly #renderer: EntryRenderer;
   /** Hashes of the last tokens and accessors: each would cost 3 µs in every entry. */
   readonly #hashes = new Map<string, string>();
+  readonly #listeners = new Set<(line: string) => void>();
   #file: AppendFile;
   #head: Head;
   #queue: Waiting[] = [];
@@ -87,6 +93,11 @@ export class FileAuditDevice implements AuditDevice {
     const device = new FileAuditDevice(options, record, file, head);
     await device.#saveAnchor();
     return device;
+  }
+
+  /** Where the file is. */
+  get path(): string {
+    return this.#options.path;
   }
 
   hmacString(value: string): string {
@@ -141,12 +152,36 @@ export class FileAuditDevice implements AuditDevice {
    */
   async verify(name?: string): Promise<VerifyReport> {
     const { chainKey } = this.#record.keys;
-    const { path } = this.#options;
-    if (name !== undefined) {
-      if (name === '' || name.includes('/') || name === '..' || name === '.') throw new PurserError('ERR_REQUEST_INVALID', 'the name of a rotated audit file is a plain file name');
-      return verifyFile(join(dirname(path), name), { chainKey });
-    }
-    return verifyFile(path, { chainKey, anchor: this.#head, size: this.#file.size });
+    return name === undefined
+      ? verifyFile(this.#options.path, { chainKey, anchor: this.#head, size: this.#file.size })
+      : verifyFile(this.#beside(name), { chainKey });
+  }
+
+  /** Proves the file and those that were rotated away as one chain. @param rotated plain names of files beside it */
+  async verifyAll(rotated: readonly string[]): Promise<ChainReport> {
+    const before = await checkFiles(rotated.map((name) => this.#beside(name)), this.#record.keys.chainKey);
+    return joinReports([...before, { file: basename(this.#options.path), report: await this.verify() }]);
+  }
+
+  /** Searches the file, or a rotated one beside it, from its end. @throws ERR_REQUEST_INVALID */
+  search(matcher: EntryMatcher, options: SearchOptions & { readonly file?: string | undefined }): Promise<SearchResult> {
+    return searchFile(options.file === undefined ? this.#options.path : this.#beside(options.file), matcher, options);
+  }
+
+  /** Hands every line that is written from now on to `listener`, until what it returns is called. */
+  follow(listener: (line: string) => void): () => void {
+    this.#listeners.add(listener);
+    return () => { this.#listeners.delete(listener); };
+  }
+
+  /** The key that proves the chain, and could also forge it. The caller wipes it. */
+  exportChainKey(): Buffer {
+    return this.#record.keys.chainKey.export();
+  }
+
+  #beside(name: string): string {
+    if (name === '' || name.includes('/') || name.includes('\0') || name === '..' || name === '.') throw new PurserError('ERR_REQUEST_INVALID', 'the name of a rotated audit file is a plain file name');
+    return join(dirname(this.#options.path), name);
   }
 
   #hashOnce(value: string): string {
@@ -188,6 +223,7 @@ export class FileAuditDevice implements AuditDevice {
     }
     this.#head = head;
     for (const { resolve } of batch) resolve();
+    if (this.#listeners.size > 0) for (const { body } of batch) for (const listener of this.#listeners) listener(body);
     this.#scheduleAnchor(batch.length);
   }
 

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander';
 
 import { isPurserError } from '../lib/errors.ts';
 import { registerAgent } from './commands/agent.ts';
+import { registerAudit } from './commands/audit.ts';
 import { registerAuth } from './commands/auth.ts';
 import { registerCapabilities } from './commands/capabilities.ts';
 import { registerCompletion } from './commands/completion.ts';
@@ -75,7 +76,7 @@ function buildProgram(context: CommandContext): Command {
   for (const register of [
     registerServer, registerAgent, registerDriver, registerOperator, registerRekey, registerRotate, registerGenerateRoot,
     registerLogin, registerLogical, registerKv, registerPolicy, registerToken, registerLease, registerUnwrap, registerAuth,
-    registerSecrets, registerNode, registerWorkload, registerUsage, registerRuntime,
+    registerSecrets, registerNode, registerWorkload, registerUsage, registerAudit, registerRuntime,
     registerCapabilities,
     registerDoctor, registerCompletion,
   ]) register(program, context);

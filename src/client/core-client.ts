@@ -1,6 +1,9 @@
 // The HTTP client of the core, for agent, driver and command line. Guarantees: TLS with the CA given, or loopback; every
 // call ends (deadline, bounded answer); only calls that may be repeated are repeated; no error text holds a token or a value.
 
+import type { IncomingMessage } from 'node:http';
+
+import type { TailFrame } from '../wire/audit-log.ts';
 import type { WatchFrame } from '../wire/node-protocol.ts';
 import { PurserError } from '../lib/errors.ts';
 import { isJsonObject, type JsonObject } from '../lib/json.ts';
@@ -155,18 +158,25 @@ export class CoreClient {
    * @throws as `request`; ERR_CLIENT_UNREACHABLE also when the line breaks, is silent too long or the signal fires
    */
   async *watch(options: WatchOptions = {}): AsyncGenerator<WatchFrame, void, undefined> {
-    const token = this.#token();
     // Only agents watch; the command line starts without the frames and their schemas.
     const { readFrames } = await import('./watch.ts');
-    const response = await this.#transport.open({
-      method: 'GET', path: encodePath('node/watch', { stream: options.stream, after: options.after, grants: options.grants }),
-      headers: headersFor('GET', token), timeoutMs: this.#timeoutMs, signal: options.signal,
-    });
+    yield* this.#stream(encodePath('node/watch', { stream: options.stream, after: options.after }), options.signal, (response) => readFrames(response, options.silenceMs));
+  }
+
+  /** The audit log from now on (`sys/audit/tail`); ends when the core ends it. @throws as `watch` */
+  async *auditTail(query: CallOptions['query'], signal?: AbortSignal): AsyncGenerator<TailFrame, void, undefined> {
+    const { readTail } = await import('./watch.ts');
+    yield* this.#stream(encodePath('sys/audit/tail', query), signal, readTail);
+  }
+
+  async *#stream<T>(path: string, signal: AbortSignal | undefined, read: (response: IncomingMessage) => AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
+    const token = this.#token();
+    const response = await this.#transport.open({ method: 'GET', path, headers: headersFor('GET', token), timeoutMs: this.#timeoutMs, signal });
     try {
       if (response.statusCode !== 200) readEnvelope(await this.#transport.read(response), token);
-      yield* readFrames(response, options.silenceMs);
+      yield* read(response);
     } catch (error) {
-      throw this.#transport.explain(error, options.signal);
+      throw this.#transport.explain(error, signal);
     } finally {
       response.destroy();
     }

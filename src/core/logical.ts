@@ -47,6 +47,8 @@ export interface Caller {
 
 export interface LogicalResponse {
   readonly data?: JsonObject | null;
+  /** What the audit log keeps instead of `data`, where that is long and comes from the log itself. */
+  readonly auditData?: JsonObject | null;
   readonly warnings?: readonly string[];
   /** The `auth` object of Vault's envelope, for logins and token creation. */
   readonly auth?: JsonObject;

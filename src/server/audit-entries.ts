@@ -79,7 +79,7 @@ function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount
   };
 }
 
-function responseOf({ auth, data, leaseId, warnings, wrapInfo }: LogicalResponse): AuditResponse {
+function responseOf({ auth, data: whole, auditData: data = whole, leaseId, warnings, wrapInfo }: LogicalResponse): AuditResponse {
   return {
     ...(auth === undefined ? {} : { auth }), ...(data === undefined ? {} : { data }),
     ...(leaseId === undefined ? {} : { leaseId }), ...(warnings === undefined ? {} : { warnings }),

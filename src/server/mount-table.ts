@@ -54,12 +54,12 @@ export interface Mount {
   readonly source?: SecretSource | undefined;
   /** Paths (relative, exact or trailing '*') that need a valid token and no policy; the engine decides by the caller. */
   readonly tokenOnlyPaths?: readonly string[];
-  /** A read whose response has no end: after it was authorised, handled and audited, `start` takes the response over. */
-  readonly stream?: {
+  /** Reads whose responses have no end: after one was authorised, handled and audited, `start` takes the response over. */
+  readonly streams?: readonly {
     readonly path: string;
     /** @param tokenExpires milliseconds since the epoch. @throws before it wrote anything */
     start(caller: Caller | undefined, tokenExpires: number, query: JsonObject, response: ServerResponse): void;
-  };
+  }[];
 }
 
 export interface Route {

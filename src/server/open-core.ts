@@ -20,6 +20,7 @@ import { PlainKvEngine } from '../engines/kv/plain-kv-engine.ts';
 import { Leases } from '../leases/leases.ts';
 import { isPurserError, messageOf, PurserError } from '../lib/errors.ts';
 import { AuditDevices } from './audit-devices.ts';
+import { AuditLog } from './audit-log.ts';
 import { failureReporter } from './audit-failures.ts';
 import type { ServerConfig } from './config.ts';
 import type { Lifecycle } from './core-state.ts';
@@ -33,7 +34,7 @@ import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-ta
 import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
 import { PolicyStore } from './policy-store.ts';
 import { Principals } from './principals.ts';
-import { secretPaths } from './secret-paths.ts';
+import { apiPathsOf, secretPaths } from './secret-paths.ts';
 import { auditRoutes } from './sys/audit.ts';
 import { authRoutes } from './sys/auth.ts';
 import { capabilityRoutes } from './sys/capabilities.ts';
@@ -52,6 +53,7 @@ import { Wrapping } from './wrapping.ts';
 
 /** Mounted in every new core, so that the references of the documentation work; Vault does so in development mode only. */
 const FIRST_MOUNT = { path: 'secret/', type: 'kv', description: 'key/value secrets, with versions', options: { version: '2' } };
+const AUDIT_TAIL = 'audit/tail';
 const TOKEN_ACCESSOR = 'auth_token_builtin';
 const NODE_LOGIN_PATH = 'auth/node/login';
 
@@ -129,12 +131,14 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const keys = await openKeyOperations({
       barrier, config, log, now, createRootToken: async () => (await tokens.createRoot()).id, startSeal: () => core.startSeal(options.seal),
     });
+    const auditLog = new AuditLog({ devices, now, apiPaths: (secret) => apiPathsOf(mounts, secret) }, async ({ tokenId }) =>
+      (await principals.find(tokenId))?.acl.check({ path: `sys/${AUDIT_TAIL}`, operation: 'read', data: {}, isSudoPath: true }).allowed === true);
     const core: UnsealedCore = new UnsealedCore({
-      tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, nodes, log,
+      tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, log, streams: [auditLog, nodes],
     });
     const sys = new SysEngine([
       ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...lockedUserRoutes(mounts), ...policyRoutes(policies),
-        ...capabilityRoutes(principals), ...auditRoutes(devices), ...keys.routes,
+        ...capabilityRoutes(principals), ...auditRoutes(devices, auditLog), ...keys.routes,
       ...usageRoutes(nodes.usage),
       ...leaseRoutes(directory, logFault), ...wrappingRoutes(wrapping),
       ...remountRoutes(mounts), ...toolRoutes(), ...resultantAclRoutes(principals),
@@ -145,7 +149,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
       identityPolicies: async (entityId) => (await entities.ofToken(entityId))?.policies ?? [],
     });
     const identity = new IdentityEngine({ store: entities, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
-    for (const mount of builtInMounts(sys, { tokenEngine, cubbyholes, identity, nodes })) mounts.addBuiltIn(mount);
+    for (const mount of builtInMounts(sys, { tokenEngine, cubbyholes, identity, nodes, auditLog })) mounts.addBuiltIn(mount);
     return core;
   } catch (error) {
     await audit.close().catch(() => undefined);
@@ -154,15 +158,15 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
 }
 
 function builtInMounts(
-  sys: SysEngine, { tokenEngine, cubbyholes, identity, nodes }: { readonly tokenEngine: TokenEngine; readonly cubbyholes: Cubbyholes; readonly identity: IdentityEngine; readonly nodes: NodeServices },
+  sys: SysEngine, { tokenEngine, cubbyholes, identity, nodes, auditLog }: { readonly tokenEngine: TokenEngine; readonly cubbyholes: Cubbyholes; readonly identity: IdentityEngine; readonly nodes: NodeServices; readonly auditLog: AuditLog },
 ): Mount[] {
   return [
     {
       ...builtIn('sys/', 'system', 'system endpoints used for control, policy and debugging', sys), tokenOnlyPaths: sys.tokenOnlyPaths,
-      stream: {
-        path: 'usage/events',
-        start: (caller, tokenExpires, _query, response) => nodes.usage.streams.attach({ tokenId: caller?.tokenId ?? '', tokenExpires }, response),
-      },
+      streams: [
+        { path: AUDIT_TAIL, start: (caller, tokenExpires, query, response) => auditLog.tail({ tokenId: caller?.tokenId ?? '', tokenExpires }, query, response) },
+        { path: 'usage/events', start: (caller, tokenExpires, _query, response) => nodes.usage.streams.attach({ tokenId: caller?.tokenId ?? '', tokenExpires }, response) },
+      ],
     },
     builtIn('cubbyhole/', 'cubbyhole', 'per-token private secret storage', new CubbyholeEngine(cubbyholes)),
     builtIn('auth/token/', 'token', 'token based credentials', tokenEngine),
@@ -170,7 +174,7 @@ function builtInMounts(
     builtIn('identity/', 'identity', 'entities and their aliases, and the keys to verify the identities of containers', identity),
     {
       ...builtIn('node/', 'node', 'calls of nodes', nodes.calls),
-      stream: { path: 'watch', start: (caller, tokenExpires, query, response) => nodes.watch(caller, tokenExpires, query, response) },
+      streams: [{ path: 'watch', start: (caller, tokenExpires, query, response) => nodes.watch(caller, tokenExpires, query, response) }],
     },
   ];
 }

@@ -119,10 +119,10 @@ function leaseRequest({ exchange, identity, route }: Subject, isLastUse: boolean
   return { path: exchange.target.path, mount: route!.mount, token: identity && { id: identity.tokenId, entry: identity.entry, isLastUse } };
 }
 
-/** Lets the mount take the response over, for the one path where it does. */
+/** Lets the mount take the response over, on a path where it does. */
 function startStream({ exchange, identity, route, operation, data }: Subject, { hasSudo }: Verdict): boolean {
-  const stream = route?.mount.stream;
-  if (stream === undefined || stream.path !== route?.path || operation !== 'read') return false;
+  const stream = operation === 'read' ? route?.mount.streams?.find(({ path }) => path === route.path) : undefined;
+  if (stream === undefined) return false;
   stream.start(identity && callerOf(identity, hasSudo), identity?.entry.expiresAt ?? Infinity, data, exchange.response);
   return true;
 }

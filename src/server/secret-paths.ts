@@ -17,3 +17,13 @@ async function* below(mount: Mount, source: SecretSource, folder: string): Async
     else yield `${mount.path}${folder}${key}`;
   }
 }
+
+/** The parts of kv version 2 that are about one secret. */
+const SECTIONS = ['data', 'metadata', 'subkeys', 'delete', 'undelete', 'destroy'];
+
+/** The API paths that are about the secret at a logical path: `secret/db/prod` → `secret/data/db/prod`, `secret/metadata/db/prod`, … */
+export function apiPathsOf(mounts: MountTable, secret: string): readonly string[] {
+  const route = mounts.find(secret);
+  if (route?.mount.type !== 'kv' || route.mount.options?.['version'] !== '2') return [secret];
+  return SECTIONS.map((section) => `${route.mount.path}${section}/${route.path}`);
+}

@@ -10,7 +10,6 @@ import type { Closable } from './core-state.ts';
 import type { LeaseGrants } from './lease-grants.ts';
 import type { Logins } from './logins.ts';
 import type { MountTable } from './mount-table.ts';
-import type { NodeServices } from './node/node-services.ts';
 import type { PolicyStore } from './policy-store.ts';
 import type { Principals } from './principals.ts';
 import type { Wrapping } from './wrapping.ts';
@@ -32,7 +31,8 @@ interface Parts {
   readonly leases: Leases;
   readonly leaseGrants: LeaseGrants;
   readonly wrapping: Wrapping;
-  readonly nodes: NodeServices;
+  /** Parts whose responses have no end of their own. */
+  readonly streams: readonly { close(): void | Promise<void> }[];
   readonly log: Logger;
   /** Run once at close, while the barrier is still open. */
   readonly closers: readonly (() => Promise<void>)[];
@@ -48,7 +48,7 @@ export class UnsealedCore implements Closable {
   readonly leaseGrants: LeaseGrants;
   readonly wrapping: Wrapping;
   readonly #leases: Leases;
-  readonly #nodes: NodeServices;
+  readonly #streams: Parts['streams'];
   readonly #log: Logger;
   readonly #closers: Parts['closers'];
   readonly #sweepTimer: NodeJS.Timeout;
@@ -70,7 +70,7 @@ export class UnsealedCore implements Closable {
     this.leaseGrants = parts.leaseGrants;
     this.wrapping = parts.wrapping;
     this.#leases = parts.leases;
-    this.#nodes = parts.nodes;
+    this.#streams = parts.streams;
     this.#log = parts.log;
     this.#sweepTimer = setInterval(() => void this.#sweep(), SWEEP_MILLISECONDS).unref();
   }
@@ -97,8 +97,8 @@ export class UnsealedCore implements Closable {
   }
 
   /** Ends the responses that have no end of their own. */
-  endStreams(): Promise<void> {
-    return this.#nodes.close();
+  async endStreams(): Promise<void> {
+    for (const streams of this.#streams) await streams.close();
   }
 
   async close(): Promise<void> {

@@ -1,13 +1,20 @@
-// sys/audit and sys/audit-hash: the audit devices, and the hash under which a known string appears in a device's file.
+// sys/audit and sys/audit-hash: the audit devices, the hash under which a known string appears in a device's file, and reading
+// what the files hold.
 
 import type { JsonObject, LogicalResponse } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { booleanField, stringField, stringMapField } from '../../lib/fields.ts';
 import type { AuditDevices } from '../audit-devices.ts';
+import type { AuditLog } from '../audit-log.ts';
 import type { SysRoute } from './sys-engine.ts';
 
-export function auditRoutes(devices: AuditDevices): SysRoute[] {
+export function auditRoutes(devices: AuditDevices, auditLog: AuditLog): SysRoute[] {
   return [
+    { path: 'audit/log', needsSudo: true, operations: { read: ({ data }) => auditLog.search(data) } },
+    // Answered here, authorised and audited; the stream itself begins when the pipeline hands the response over.
+    { path: 'audit/tail', needsSudo: true, operations: { read: async ({ data }) => auditLog.checkTail(data) } },
+    { path: 'audit/verify/*', needsSudo: true, operations: { read: ({ data }, name) => auditLog.verify(name, data) } },
+    { path: 'audit/key/*', needsSudo: true, operations: { read: async (_request, name) => auditLog.key(name) } },
     { path: 'audit', needsSudo: true, operations: { read: async () => list(devices) } },
     {
       path: 'audit/*', needsSudo: true,
