@@ -162,8 +162,13 @@ export class DockerEngine {
 
   async #stream(listener: DockerListener, onOpen: () => void): Promise<void> {
     const docker = new Docker({ socketPath: this.#socketPath });
-    const options = { filters: { type: ['container', 'volume'], event: ['start', 'die', 'destroy', 'mount'] } } satisfies Docker.GetEventsOptions;
-    const stream = await withDeadline(docker.getEvents(options) as Promise<Readable>, CALL_TIMEOUT_MS, () => new Error('no answer'));
+    // A stream that comes after its deadline would have no reader, and keep this process from ending.
+    const opening = new AbortController();
+    const options = { filters: { type: ['container', 'volume'], event: ['start', 'die', 'destroy', 'mount'] }, abortSignal: opening.signal } satisfies Docker.GetEventsOptions;
+    const stream = await withDeadline(docker.getEvents(options) as Promise<Readable>, CALL_TIMEOUT_MS, () => {
+      opening.abort();
+      return new Error('no answer');
+    });
     const end = () => { stream.destroy(); };
     this.#stop.signal.addEventListener('abort', end, { once: true });
     if (this.#stop.signal.aborted) end();
