@@ -46,6 +46,8 @@ export interface NodeEngineOptions {
   readonly onRevoked: (nodeId: string) => void;
   /** Told when a workload role changed, before that is acknowledged. */
   readonly onRolesChanged: () => void;
+  /** What the containers of a node hold now. */
+  readonly holds: (nodeId: string) => { readonly containers: number; readonly secrets: number };
 }
 
 export interface NodeTokenSpec {
@@ -144,12 +146,16 @@ export class NodeEngine implements Engine {
 
   async #listNodes(): Promise<LogicalResponse> {
     const nodes = this.#options.registry.all();
-    return { data: { keys: nodes.map(({ id }) => id).sort(), key_info: Object.fromEntries(nodes.map((node) => [node.id, nodeData(node)])) } };
+    return { data: { keys: nodes.map(({ id }) => id).sort(), key_info: Object.fromEntries(nodes.map((node) => [node.id, this.#dataOf(node)])) } };
   }
 
   async #readNode(id: string): Promise<LogicalResponse | undefined> {
     const node = this.#options.registry.get(id);
-    return node && { data: nodeData(node) };
+    return node && { data: this.#dataOf(node) };
+  }
+
+  #dataOf(node: NodeRecord): JsonObject {
+    return { ...nodeData(node), ...this.#options.holds(node.id) };
   }
 
   async #revoke(id: string): Promise<undefined> {

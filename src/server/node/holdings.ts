@@ -24,6 +24,9 @@ interface NodeHoldings {
   pathLength: number;
 }
 
+/** What a driver hears changes of stands here in place of a container. */
+export const DRIVER_MEMORY = 'driver';
+
 export class Holdings {
   readonly #now: () => number;
   readonly #nodes = new Map<string, NodeHoldings>();
@@ -56,6 +59,12 @@ export class Holdings {
 
   holdsContainer(nodeId: string, containerId: string): boolean {
     return this.#nodes.get(nodeId)?.containers.has(containerId) ?? false;
+  }
+
+  /** How many containers of a node hold secrets now, and how many secrets; a core that has just started hears it from the agents. */
+  summary(nodeId: string): { readonly containers: number; readonly secrets: number } {
+    const held = [...this.#nodes.get(nodeId)?.containers ?? []].filter(([id, { releasedAt }]) => id !== DRIVER_MEMORY && releasedAt === undefined);
+    return { containers: held.length, secrets: new Set(held.flatMap(([, { paths }]) => [...paths])).size };
   }
 
   /** Nodes with at least one container that holds `path`. */

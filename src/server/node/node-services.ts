@@ -101,6 +101,7 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
       watchHub.grantsChanged();
     },
     onRolesChanged: () => watchHub.grantsChanged(),
+    holds: (nodeId) => holdings.summary(nodeId),
   });
   const sweeper = startSweeper(holdings, assignments, usage, options.onFault);
   return {

@@ -15,15 +15,13 @@ import { parseReference } from '../../wire/reference.ts';
 import { validate } from '../../wire/validate.ts';
 import type { Usage } from '../usage/usage.ts';
 import { factsOf, isSwarmId, type Assignment, type Assignments } from './assignments.ts';
-import type { Holdings } from './holdings.ts';
+import { DRIVER_MEMORY, type Holdings } from './holdings.ts';
 import { SecretBatch, type SecretAccess } from './secret-batch.ts';
 
 /** swarmkit api/validation/secrets.go: 1 to 511,999 bytes. */
 const MAX_SECRET_BYTES = 500 * 1024 - 1;
 const REFERENCE_LABEL = 'purser.ref';
 const STACK_LABEL = 'com.docker.stack.namespace';
-/** Holds, in place of a container, what a driver hears changes of. */
-const DRIVER_MEMORY = 'driver';
 
 export interface SwarmSecretsOptions {
   readonly access: SecretAccess;

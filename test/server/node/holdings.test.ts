@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Holdings, LINGER_MS } from '../../../src/server/node/holdings.ts';
+import { DRIVER_MEMORY, Holdings, LINGER_MS } from '../../../src/server/node/holdings.ts';
 
 const container = (n: number): string => n.toString(16).padStart(64, '0');
 
@@ -28,4 +28,15 @@ test('add() takes paths again after the ones before were released', () => {
   holdings.sweep();
   assert.equal(holdings.add('n', container(count), `${long}again`), true);
   assert.deepEqual([...holdings.nodesHolding(`${long}0`)], []);
+});
+
+test('summary() counts containers and secrets that are held now, and not what a driver remembers', () => {
+  const holdings = new Holdings(() => 0);
+  for (const path of ['a', 'b']) holdings.add('node', container(1), path);
+  holdings.add('node', container(2), 'a');
+  holdings.add('node', container(3), 'c');
+  holdings.add('node', DRIVER_MEMORY, 'd');
+  holdings.setHolding('node', container(3), false);
+  assert.deepEqual(holdings.summary('node'), { containers: 2, secrets: 2 });
+  assert.deepEqual(holdings.summary('other'), { containers: 0, secrets: 0 });
 });
