@@ -11,7 +11,7 @@ import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
 import { readStdin } from '../secret-input.ts';
 
-interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir: string; readonly force?: boolean; readonly swarmNodeId?: string }
+interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir?: string; readonly force?: boolean; readonly swarmNodeId?: string }
 
 /** Where the agent keeps its identity and spool unless told otherwise. */
 export const AGENT_STATE_DIRECTORY = '/var/lib/purser/agent';
@@ -27,20 +27,21 @@ export function registerAgent(program: Command, context: CommandContext): void {
     .action(async (options: object) => { context.exit(await context.programs.agent(options)); });
   agent.command('join').description('make this host a node of a core')
     .requiredOption('--token <token>', 'from purser node token; - reads it from standard input')
+    .option('--state-dir <directory>', 'where the identity goes, if not where purser agent was told')
     .option('--name <name>', 'name of the node', hostname())
     .option('--swarm-node-id <id>', 'id of this node in Docker Swarm (found by itself when Docker runs)')
     .option('--force', 'replace an identity that is already here')
-    .action(async (_own: object, command: Command) => {
-      const options = command.optsWithGlobals<JoinOptions>();
+    .action(async (options: JoinOptions) => {
       const token = options.token === '-' ? (await readStdin()).trim() : options.token;
       const identity = await context.programs.joinNode({
-        token, name: options.name, stateDirectory: options.stateDir, force: options.force === true, swarmNodeId: options.swarmNodeId,
+        token, name: options.name, stateDirectory: options.stateDir ?? agent.opts<{ stateDir: string }>().stateDir, force: options.force === true, swarmNodeId: options.swarmNodeId,
       });
       context.output.line(`joined ${identity.address} as ${identity.name}`);
       context.output.note('purser: hint: run purser agent, then purser runtime install');
     });
   agent.command('release').description('unmount the secret filesystem and end its holder; running containers lose their files')
-    .action((_own: object, command: Command) => { release(command.optsWithGlobals<{ runDir: string }>().runDir); });
+    .option('--run-dir <directory>', 'where they are, if not where purser agent was told')
+    .action(({ runDir = agent.opts<{ runDir: string }>().runDir }: { runDir?: string }) => { release(runDir); });
 }
 
 function release(runDirectory: string): void {
