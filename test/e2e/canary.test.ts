@@ -1,14 +1,16 @@
 // A canary value goes through everything Purser does, and is then searched wherever it must not be: Docker's answers and files,
-// both data directories, every log and audit file, process listings, environments.
+// both data directories, every log and audit file, process listings, environments of every process, core dumps.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, lstatSync } from 'node:fs';
+import { once } from 'node:events';
+import { lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
 import { docker, eventually, must } from './command.ts';
-import { BASE, Installation } from './installation.ts';
+import { BASE, Installation, PURSER, RUNTIME } from './installation.ts';
 
 // Made anew each time, so that this file itself never holds it.
 const CANARY = `canary-${randomBytes(8).toString('hex')}`;
@@ -50,7 +52,7 @@ describe('a canary', () => {
     purser = await Installation.start({ driver: true });
     await purser.put('secret/db/prod', { password: CANARY });
     container = await docker('run', '-d', '--name', 'canary', '-e', 'PW_FILE=purser://secret/db/prod#password', '-e', 'PW=purser://secret/db/prod#password', '-e', 'URL=db://${purser://secret/db/prod#password}@db',
-      '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sleep', '600');
+      '-l', 'purser.env=strict', '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sh', '-c', 'sleep 600; true');
     await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'canary');
     await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'canary', '-e', 'PW=purser://secret/db/prod#password', '--secret', 'canary', 'busybox:latest', 'sleep', '600');
     const task = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=canary') || undefined, 30_000);
@@ -58,7 +60,7 @@ describe('a canary', () => {
     assert.equal(await docker('exec', container, 'sh', '-c', 'cat $PW_FILE'), CANARY);
     for (const id of [container, task]) assert.equal(await docker('exec', id, 'sh', '-c', 'echo $PW'), CANARY);
     // It is searched while this one runs: its process file, and its own block in the kernel.
-    await docker('exec', '-d', container, 'sleep', '500');
+    await docker('exec', '-d', container, 'sh', '-c', 'sleep 500; true');
     // Errors and refusals around it, and a restart of every part.
     await docker('exec', container, 'cat', '/run/secrets/pw');
     await purser.tryPurser('kv', 'put', 'secret/db/prod', `password=${CANARY}-2`, '--cas', '99');
@@ -105,5 +107,27 @@ describe('a canary', () => {
       }
     }
     assertFilesClean('/tmp', (path) => path.includes('node_modules') || path.endsWith('/.git'));
+  });
+
+  test('is in no core dump of the agent or its holder, where another program leaves one', async () => {
+    const folder = '/run/tmp/dumps';
+    mkdirSync(folder, { recursive: true });
+    await purser.end('agent', 'SIGKILL');
+    // bash says of each program that a signal ended whether the kernel dumped it.
+    const agent = spawn('bash', ['-c', `cd ${folder}; ulimit -c unlimited; (bash -c 'kill -ABRT $$'; true) 2>> told; mv core* control; ("$@" > log 2>&1; true) 2>> told`, 'bash',
+      RUNTIME, 'purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', purser.stateDirectory], { stdio: 'ignore' });
+    await eventually('the agent', () => purser.answers('/run/purser/agent.sock'), 20_000);
+    assert.equal(await docker('exec', container, 'sh', '-c', 'echo $PW; cat $PW_FILE'), `${CANARY}\n${CANARY}`);
+    const ended = once(agent, 'exit');
+    await must('pkill', ['-ABRT', '-f', `^${process.execPath} ${PURSER} agent`]);
+    await ended;
+    const told = readFileSync(join(folder, 'told'), 'utf8');
+    assert.deepEqual([told.match(/Aborted/g)?.length, told.match(/core dumped/g)?.length], [2, 1], told);
+    assert.deepEqual(readdirSync(folder).sort(), ['control', 'log', 'told']);
+    const holder = await must('pgrep', ['-x', 'purser-holder']);
+    assert.match(readFileSync(`/proc/${holder}/limits`, 'utf8'), /Max core file size +0 +0 /);
+    assertFilesClean(folder);
+    await purser.startAgent();
+    assert.equal(await docker('exec', container, 'sh', '-c', 'echo $PW'), CANARY);
   });
 });
