@@ -16,6 +16,7 @@ import { JITTER_LABEL, ON_ROTATE_LABEL, readOnRotate } from './on-rotate.ts';
 import type { OnRotate } from './on-rotate.ts';
 import { parseTemplateText } from './template.ts';
 import type { Template } from './template.ts';
+import { templateTextOf } from './variable-template.ts';
 
 /** Where Docker, and therefore every image, expects secret files. */
 export const SECRETS_DIRECTORY = '/run/secrets';
@@ -66,7 +67,7 @@ export interface DeclaredFile {
 }
 
 /** A file that is rendered from several secrets. */
-export interface DeclaredTemplate extends Pick<DeclaredFile, 'name' | 'target' | 'uid' | 'gid' | 'mode' | 'origin'> {
+export interface DeclaredTemplate extends Pick<DeclaredFile, 'name' | 'target' | 'uid' | 'gid' | 'mode' | 'origin' | 'variable' | 'replaces'> {
   /** The text as it stands in the label, or where it is in the core. */
   readonly source: { readonly text: string; readonly template: Template } | { readonly reference: Reference };
 }
@@ -93,9 +94,10 @@ const MAX_ID = 0xffff_fffe;
 export function readDeclarations(spec: ContainerSpec): Declarations {
   const mode = environmentMode(spec.labels, spec.environment);
   const variables = readVariables(spec.env);
-  const files = [...labelFiles(spec), ...variableFiles(spec), ...mode === 'files-only' ? filesInstead(variables, spec) : []];
+  const instead = mode === 'files-only' ? filesInstead(variables, spec) : { files: [], templates: [] };
+  const files = [...labelFiles(spec), ...variableFiles(spec), ...instead.files];
   const values = mode === 'files-only' ? variables.filter((one) => referencesOf([one]).length === 0) : variables;
-  const templates = templateFiles(spec);
+  const templates = [...templateFiles(spec), ...instead.templates];
   const count = files.length + referencesOf(values).length + templates.reduce((sum, { source }) => sum + ('reference' in source ? 1 : source.template.secrets.length), 0);
   if (count > MAX_REFERENCES) {
     throw new PurserError('ERR_WORKLOAD_INVALID', `${count} references are declared, the limit is ${MAX_REFERENCES}`,
@@ -174,23 +176,34 @@ function variableFiles(spec: ContainerSpec): DeclaredFile[] {
   return [...files.values()];
 }
 
-/** What `files-only` makes of variables with references: NAME goes, NAME_FILE comes. */
-function filesInstead(variables: readonly DeclaredVariable[], spec: ContainerSpec): DeclaredFile[] {
-  return variables.flatMap(({ name, parts }) => {
+/** What `files-only` makes of variables with references: NAME goes, NAME_FILE comes, and its file has the reference's value or the whole text. */
+function filesInstead(variables: readonly DeclaredVariable[], spec: ContainerSpec): { readonly files: DeclaredFile[]; readonly templates: DeclaredTemplate[] } {
+  const files: DeclaredFile[] = [];
+  const templates: DeclaredTemplate[] = [];
+  for (const { name, parts } of variables) {
     const origin = `variable ${name}`;
     const [part] = parts;
-    if (parts.every(({ kind }) => kind === 'literal')) return [];
-    if (part?.kind !== 'reference' || parts.length > 1) {
-      throw invalid(origin, 'a reference inside a longer value cannot become a file', 'put the whole text into one secret, or render a file with the label purser.template.<name>');
-    }
+    if (parts.every(({ kind }) => kind === 'literal')) continue;
     if (spec.env.some(([other]) => other === `${name}_FILE`)) throw invalid(origin, `the variable ${name}_FILE, which would name its file, is taken`, `remove -e ${name}_FILE=… or -e ${name}=…`);
-    return [{ ...variableFile(name, part.reference, origin, spec), replaces: name }];
-  });
+    if (part?.kind === 'reference' && parts.length === 1) files.push({ ...variableFile(name, part.reference, origin, spec), replaces: name });
+    else templates.push({ ...fileOfVariable(name, origin, spec), replaces: name, source: longerText(parts, origin) });
+  }
+  return { files, templates };
+}
+
+function longerText(parts: DeclaredVariable['parts'], origin: string): DeclaredTemplate['source'] {
+  const text = templateTextOf(parts);
+  if (text === undefined) throw invalid(origin, 'a reference with options, or beside {{, inside a longer value cannot become a file', 'put the whole text into one secret, or render a file with the label purser.template.<name>');
+  return { text, template: parseTemplateText(text, origin) };
+}
+
+function fileOfVariable(name: string, origin: string, spec: ContainerSpec): Omit<DeclaredFile, 'text' | 'reference'> {
+  requireName(name, origin);
+  return { name, origin, variable: `${name}_FILE`, target: `${SECRETS_DIRECTORY}/${name}`, uid: spec.uid, gid: spec.gid, mode: 0o400 };
 }
 
 function variableFile(name: string, reference: Reference, origin: string, spec: ContainerSpec): DeclaredFile {
-  requireName(name, origin);
-  return { name, text: formatReference(reference), origin, variable: `${name}_FILE`, reference, target: `${SECRETS_DIRECTORY}/${name}`, uid: spec.uid, gid: spec.gid, mode: 0o400 };
+  return { ...fileOfVariable(name, origin, spec), text: formatReference(reference), reference };
 }
 
 function referenceOf(text: string, origin: string): Reference {

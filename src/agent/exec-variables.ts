@@ -7,6 +7,7 @@ import type { GrantedFile } from './container-record.ts';
 import { invalidDeclaration, located } from './declaration-error.ts';
 import { isFileVariable, isVariableTarget, literalOf, readVariables, referencesOf, targetOfVariable } from './environment-variables.ts';
 import type { DeclaredVariable, Variable } from './environment-variables.ts';
+import { templateTextOf } from './variable-template.ts';
 
 export interface ExecVariables {
   /** What changes in the process file, without any value: paths and literal texts; undefined removes a variable. */
@@ -31,13 +32,20 @@ export function execVariables(env: readonly Variable[], files: readonly GrantedF
     const { name } = declared;
     const literal = literalOf(declared);
     const [{ reference } = { reference: undefined }] = referencesOf([declared]);
-    const file = reference === undefined ? undefined : find(files, reference, ({ replaces }) => replaces === name);
+    const file = reference === undefined ? undefined : insteadOf(declared, reference, files);
     if (literal !== undefined) edits.set(name, literal);
-    else if (file?.variable !== undefined && declared.parts.length === 1) edits.set(name, undefined).set(file.variable, pathOf(file));
+    else if (file?.variable !== undefined) edits.set(name, undefined).set(file.variable, pathOf(file));
     else variables.push(declared);
   }
   for (const { variable, reference } of referencesOf(variables)) grantOf(files, variable, reference);
   return { edits, variables };
+}
+
+/** The file that a variable became (`files-only`): of its one reference, or of its whole text. */
+function insteadOf({ name, parts }: DeclaredVariable, reference: Reference, files: readonly GrantedFile[]): GrantedFile | undefined {
+  if (parts.length === 1) return find(files, reference, ({ replaces }) => replaces === name);
+  const text = templateTextOf(parts);
+  return files.find(({ replaces, source }) => text !== undefined && replaces === name && source.type === 'template' && source.text === text);
 }
 
 /** The container's grant for a reference in a variable. @throws ERR_WORKLOAD_INVALID when it has none */

@@ -78,7 +78,7 @@ export function placeFiles(wish: ContainerWish): Placement {
     files.push(secretFile(name, isInDirectory ? 'versioned' : 'bound', file, valueOf(result), file.origin, wish));
     if (!isInDirectory) mounts.set(file.target, `bound/${name}`);
   }
-  placeTemplates(wish, files, mounts, granted);
+  placeTemplates(wish, files, mounts, variables, granted);
   for (const variable of wish.variables) {
     const literal = literalOf(variable);
     if (literal !== undefined) variables.set(variable.name, literal);
@@ -93,18 +93,21 @@ export function placeFiles(wish: ContainerWish): Placement {
   return { files, mounts, swaps, variables, granted };
 }
 
-function placeTemplates(wish: ContainerWish, files: SecretFile[], mounts: Map<string, string>, granted: GrantedFile[]): void {
+function placeTemplates(wish: ContainerWish, files: SecretFile[], mounts: Map<string, string>, variables: Map<string, string | undefined>, granted: GrantedFile[]): void {
   for (const { file, rendering } of wish.templates) {
-    const { origin, source, target } = file;
+    const { origin, source, target, variable, replaces } = file;
     const kind = isInSecretsDirectory(target) ? 'versioned' : 'bound';
     // A template may have the name of a file.
     const name = kind === 'versioned' ? posix.basename(target) : `${BOUND_MARK}${TEMPLATE_MARK}${file.name}`;
     files.push(secretFile(name, kind, file, { version: FIRST_RENDERING, content: rendering.content }, origin, wish));
     granted.push({
       name, kind, target, path: `template:${file.name}`, version: FIRST_RENDERING, isPinned: false,
+      ...(variable === undefined ? {} : { variable }), ...(replaces === undefined ? {} : { replaces }),
       source: { type: 'template', origin, secrets: [...rendering.secrets], ...('text' in source ? { text: source.text } : {}) },
     });
     if (kind === 'bound') mounts.set(target, `bound/${name}`);
+    if (variable !== undefined) variables.set(variable, target);
+    if (replaces !== undefined) variables.set(replaces, undefined);
   }
 }
 

@@ -63,7 +63,7 @@ const refused: readonly { name: string; given: Partial<ContainerSpec>; says: Reg
   { name: 'a malformed reference', given: { labels: { 'purser.file.db': 'purser://' } }, says: /label purser\.file\.db: /, code: 'ERR_REFERENCE_SYNTAX' },
   { name: 'a reference in PATH', given: { env: [['PATH', `/bin:\${${REF}}`]] }, says: /variable PATH: it cannot have a reference: the runtime looks for the command/ },
   { name: 'a mode that does not exist', given: { labels: { 'purser.env': 'files' } }, says: /label purser\.env: there is no such mode/ },
-  { name: 'a longer value for a file', given: { labels: ONLY, env: [['URL', `postgres://app:\${${REF}}@db`]] }, says: /variable URL: a reference inside a longer value cannot become a file/ },
+  { name: 'a longer value with options for a file', given: { labels: ONLY, env: [['URL', `x\${${REF}?version=2}y`.replace('#password?version=2', '?version=2#password')]] }, says: /variable URL: a reference with options, or beside \{\{, inside a longer value cannot become a file/ },
   { name: 'a file whose variable is taken', given: { labels: ONLY, env: [['PW', REF], ['PW_FILE', '/own']] }, says: /variable PW: the variable PW_FILE, which would name its file, is taken/ },
   { name: '200 files and 57 variables', given: { labels: Object.fromEntries(Array.from({ length: 200 }, (_, index) => [`purser.file.f${index}`, REF])), env: Array.from({ length: 57 }, (_, index) => [`V${index}`, REF] as const) }, says: /257 references are declared, the limit is 256/ },
   { name: 'a variable called _FILE', given: { env: [['_FILE', REF]] }, says: /variable _FILE: the file name is not valid/ },

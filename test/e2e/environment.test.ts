@@ -211,6 +211,15 @@ describe('secrets in variables', () => {
     await docker('rm', '-f', id);
   });
 
+  test('purser.env=files-only: a reference inside a longer text becomes a file with the whole text, rendered anew', async () => {
+    const id = await docker('run', '-d', '-l', 'purser.env=files-only', '-e', `URL=db://app:\${${REF}}@db`, 'busybox', 'sh', '-c', 'echo "${URL-unset} $URL_FILE" > /dev/shm/main; sleep 600');
+    assert.equal(await docker('exec', id, 'sh', '-c', 'cat /dev/shm/main; echo "${URL-unset} $URL_FILE $(cat $URL_FILE)"'), 'unset /run/secrets/URL\nunset /run/secrets/URL db://app:first-value@db');
+    await purser.put('secret/db/prod', { user: 'app', password: 'in-place' });
+    await eventually('the rotation', async () => (await docker('exec', id, 'cat', '/run/secrets/URL')) === 'db://app:in-place@db');
+    await purser.put('secret/db/prod', { user: 'app', password: 'first-value' });
+    await docker('rm', '-f', id);
+  });
+
   test('variables beside files and NAME_FILE, and many starts at once', async () => {
     assert.equal(await docker('run', '--rm', ...PW, '-e', `F_FILE=${REF}`, '-l', 'purser.file.x=purser://secret/db/prod#user', 'busybox', 'sh', '-c', 'echo "$PW $(cat $F_FILE) $(cat /run/secrets/x)"'), 'first-value first-value app');
     const outputs = await Promise.all(Array.from({ length: 6 }, (_, index) => docker('run', '--rm', '-e', `V=purser://secret/db/many#f${index}`, 'busybox', 'sh', '-c', 'echo $V')));
