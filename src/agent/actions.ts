@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { messageOf } from '../lib/errors.ts';
+import { treeOf } from './container-record.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
 import type { Containers } from './containers.ts';
 import type { Ledger } from './ledger.ts';
@@ -28,7 +29,7 @@ export interface ActionsOptions {
 const MAX_ATTEMPTS = 5;
 const MAX_RETRY_MS = 60_000;
 
-/** The work for one run of a container. */
+/** The work for one run of a container, or one mount of a volume in it. */
 interface Job {
   readonly grantedAt: number;
   readonly stop: AbortController;
@@ -52,7 +53,7 @@ export class Actions {
     this.#options = { quietMs: 200, patienceMs: 2000, retryMs: 1000, ...options };
   }
 
-  /** Files of a container have changed in place, or values for variables of its next process. */
+  /** Files of a tree, a container's or a volume's, have changed in place, or values for variables of its next process. */
   rotated(id: string, files: readonly GrantedFile[]): void {
     const record = this.#options.containers.get(id);
     if (record?.onRotate === undefined) return;
@@ -74,8 +75,10 @@ export class Actions {
     await Promise.all(this.#running);
   }
 
-  #due({ workload: { id }, grantedAt }: ContainerRecord): void {
+  #due(record: ContainerRecord): void {
     if (this.#isStopped) return;
+    const { grantedAt } = record;
+    const id = treeOf(record);
     const now = Date.now();
     const known = this.#jobs.get(id);
     if (known?.grantedAt === grantedAt) {

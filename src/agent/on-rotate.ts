@@ -2,6 +2,7 @@
 // once after the files of a container changed in place. Pure. What cannot work is refused at the start, not found out at a rotation.
 
 import { z } from 'zod';
+import type { PurserError } from '../lib/errors.ts';
 import { parseDuration } from '../lib/duration.ts';
 import { invalidDeclaration, located } from './declaration-error.ts';
 
@@ -29,20 +30,36 @@ const RTMIN = 34;
 const RTMAX = 64;
 const MAX_COMMAND_LENGTH = 4096;
 const MAX_JITTER_MS = 24 * 3600_000;
-const ORIGIN = `label ${ON_ROTATE_LABEL}`;
-const HINT = `write ${ON_ROTATE_LABEL}=signal:HUP, exec:COMMAND ARGUMENTS…, restart or none`;
+
+/** Where an action is declared: on a container by labels, on a volume by options. */
+interface Place {
+  readonly word: 'label' | 'option';
+  readonly action: string;
+  readonly jitter: string;
+}
+const LABELS: Place = { word: 'label', action: ON_ROTATE_LABEL, jitter: JITTER_LABEL };
+export const VOLUME_OPTIONS: Place = { word: 'option', action: 'on-rotate', jitter: 'on-rotate.jitter' };
 
 /**
+ * @param given the labels, or the options of a volume
  * @returns undefined when nothing is to be done
- * @throws ERR_WORKLOAD_INVALID or ERR_DURATION_SYNTAX, naming the label
+ * @throws ERR_WORKLOAD_INVALID or ERR_DURATION_SYNTAX, naming the label or option
  */
-export function readOnRotate(labels: Readonly<Record<string, string>>): OnRotate | undefined {
-  const text = Object.hasOwn(labels, ON_ROTATE_LABEL) ? labels[ON_ROTATE_LABEL] as string : undefined;
-  const jitter = Object.hasOwn(labels, JITTER_LABEL) ? labels[JITTER_LABEL] as string : undefined;
-  if (text === undefined && jitter !== undefined) throw invalidDeclaration(`label ${JITTER_LABEL}`, `there is no label ${ON_ROTATE_LABEL}`, HINT);
-  const jitterMs = jitter === undefined ? 0 : jitterOf(jitter);
-  const action = text === undefined ? undefined : actionOf(text);
+export function readOnRotate(given: Readonly<Record<string, string>>, place: Place = LABELS): OnRotate | undefined {
+  const text = Object.hasOwn(given, place.action) ? given[place.action] as string : undefined;
+  const jitter = Object.hasOwn(given, place.jitter) ? given[place.jitter] as string : undefined;
+  if (text === undefined && jitter !== undefined) throw invalidDeclaration(`${place.word} ${place.jitter}`, `there is no ${place.word} ${place.action}`, hintFor(place));
+  const jitterMs = jitter === undefined ? 0 : jitterOf(jitter, `${place.word} ${place.jitter}`);
+  const action = text === undefined ? undefined : actionOf(text, place);
   return action && { action, jitterMs };
+}
+
+function refuse(place: Place, message: string, hint = hintFor(place)): PurserError {
+  return invalidDeclaration(`${place.word} ${place.action}`, message, hint);
+}
+
+function hintFor({ action }: Place): string {
+  return `write ${action}=signal:HUP, exec:COMMAND ARGUMENTS…, restart or none`;
 }
 
 /** The number of a signal by its name, as readOnRotate() accepts it. */
@@ -64,26 +81,26 @@ export function describeAction(action: RotateAction): string {
   }
 }
 
-function actionOf(text: string): RotateAction | undefined {
+function actionOf(text: string, place: Place): RotateAction | undefined {
   if (text === 'none') return undefined;
   if (text === 'restart') return { type: 'restart' };
-  if (text.startsWith('signal:')) return { type: 'signal', signal: signalOf(text.slice('signal:'.length)) };
-  if (text.startsWith('exec:')) return { type: 'exec', command: wordsOf(text.slice('exec:'.length)) };
-  if (text === 'update' || text.startsWith('update:')) throw invalidDeclaration(ORIGIN, 'update is not supported by this version', HINT);
-  throw invalidDeclaration(ORIGIN, 'the value is no action', HINT);
+  if (text.startsWith('signal:')) return { type: 'signal', signal: signalOf(text.slice('signal:'.length), place) };
+  if (text.startsWith('exec:')) return { type: 'exec', command: wordsOf(text.slice('exec:'.length), place) };
+  if (text === 'update' || text.startsWith('update:')) throw refuse(place, 'update is not supported by this version');
+  throw refuse(place, 'the value is no action');
 }
 
-function signalOf(text: string): string {
+function signalOf(text: string, place: Place): string {
   const name = text.toUpperCase().replace(/^SIG/, '');
-  if (name === 'KILL') throw invalidDeclaration(ORIGIN, 'the signal KILL ends the container without a chance to finish', `write ${ON_ROTATE_LABEL}=restart, which stops it in order and starts it again`);
-  if (name === 'STOP') throw invalidDeclaration(ORIGIN, 'the signal STOP freezes the container for good', HINT);
-  if (signalNumber(name) === undefined) throw invalidDeclaration(ORIGIN, 'there is no signal of this name', 'write a name of signal(7) such as HUP, USR1, USR2, WINCH or RTMIN+1');
+  if (name === 'KILL') throw refuse(place, 'the signal KILL ends the container without a chance to finish', `write ${place.action}=restart, which stops it in order and starts it again`);
+  if (name === 'STOP') throw refuse(place, 'the signal STOP freezes the container for good');
+  if (signalNumber(name) === undefined) throw refuse(place, 'there is no signal of this name', 'write a name of signal(7) such as HUP, USR1, USR2, WINCH or RTMIN+1');
   return name;
 }
 
-function jitterOf(text: string): number {
-  const milliseconds = located(`label ${JITTER_LABEL}`, () => parseDuration(text));
-  if (milliseconds > MAX_JITTER_MS) throw invalidDeclaration(`label ${JITTER_LABEL}`, 'it is longer than a day', 'write a duration such as 30s or 5m');
+function jitterOf(text: string, origin: string): number {
+  const milliseconds = located(origin, () => parseDuration(text));
+  if (milliseconds > MAX_JITTER_MS) throw invalidDeclaration(origin, 'it is longer than a day', 'write a duration such as 30s or 5m');
   return milliseconds;
 }
 
@@ -91,16 +108,16 @@ function jitterOf(text: string): number {
  * Words as a shell splits them, and nothing else of a shell: white space separates; '…' keeps everything; "…" keeps everything but \" and \\;
  * a backslash outside quotes keeps the next character. No variables, no globs, no pipes: name a shell for these (exec:sh -c '…').
  */
-function wordsOf(text: string): string[] {
-  if (text.length > MAX_COMMAND_LENGTH || text.includes('\0')) throw invalidDeclaration(ORIGIN, 'the command is longer than 4096 characters or has a NUL', HINT);
+function wordsOf(text: string, place: Place): string[] {
+  if (text.length > MAX_COMMAND_LENGTH || text.includes('\0')) throw refuse(place, 'the command is longer than 4096 characters or has a NUL');
   const words: string[] = [];
   for (let rest = text.trimStart(); rest !== ''; rest = rest.trimStart()) {
     const word = /^(?:[^\s'"\\]|\\[\s\S]|'[^']*'|"(?:[^"\\]|\\[\s\S])*")+/.exec(rest)?.[0];
-    if (word === undefined || !/^(?:\s|$)/.test(rest.slice(word.length))) throw invalidDeclaration(ORIGIN, 'a quote or a backslash of the command is not closed', HINT);
+    if (word === undefined || !/^(?:\s|$)/.test(rest.slice(word.length))) throw refuse(place, 'a quote or a backslash of the command is not closed');
     words.push(unquoted(word));
     rest = rest.slice(word.length);
   }
-  if (words[0] === undefined || words[0] === '') throw invalidDeclaration(ORIGIN, 'exec names no command', HINT);
+  if (words[0] === undefined || words[0] === '') throw refuse(place, 'exec names no command');
   return words;
 }
 

@@ -40,6 +40,20 @@ test('rotated() makes one action of a burst', async () => {
   assert.deepEqual(entries, [{ action: 'exec:reload', outcome: 'done', exit_code: 0, duration_ms: 0, attempt: 1 }]);
 });
 
+test('rotated() acts for a volume in the container that mounts it', async () => {
+  const mountId = 'b'.repeat(64);
+  const record: ContainerRecord = { ...RECORD, volume: { name: 'db', mountId, uses: 1 } };
+  let stored = record;
+  const acted: string[] = [];
+  const actions = new Actions({
+    containers: { all: () => [stored], get: (id) => id === mountId ? stored : undefined, put: (one) => { stored = one; } },
+    ledger: { acted: (id) => { acted.push(id); } }, log: recordedLog().log, perform: async () => ({ outcome: 'done' }), quietMs: 5,
+  });
+  actions.rotated(mountId, [FILE]);
+  for (let i = 0; i < 500 && stored.isActionDue !== false; i++) await sleep(5);
+  assert.deepEqual(acted, [ID]);
+});
+
 test('rotated() does not wait longer than its patience for the end of a burst', async () => {
   const { actions, entries } = setup(() => ({ outcome: 'done' }));
   const end = Date.now() + 600;

@@ -1,8 +1,9 @@
-// What a volume is, from the options it was created with: `<file>=purser://…` and, on it, `.uid`, `.gid` and `.mode`. Pure and strict:
+// The files of a volume, from the options it was created with: `<file>=purser://…` and, on it, `.uid`, `.gid` and `.mode`. Pure and strict:
 // anything else is refused when the volume is created, by the option's name. References only, no values.
 
 import { PurserError, isPurserError } from '../../lib/errors.ts';
 import { MAX_REFERENCES } from '../../wire/node-protocol.ts';
+import { VOLUME_OPTIONS } from '../on-rotate.ts';
 import { formatReference, isReference, parseReference } from '../../wire/reference.ts';
 
 export interface VolumeFile {
@@ -38,9 +39,10 @@ export function readVolumeOptions(options: Readonly<Record<string, string>>): Vo
   const references = new Map<string, string>();
   const given = new Map<string, Map<Option, string>>();
   for (const [option, value] of Object.entries(options)) {
+    if (option === VOLUME_OPTIONS.action || option === VOLUME_OPTIONS.jitter) continue;
     const suffix = OPTIONS.find((one) => option.endsWith(`.${one}`));
     const name = suffix === undefined ? option : option.slice(0, -suffix.length - 1);
-    if (!NAME.test(name)) throw invalid(option, 'there is no such option', 'options are <file>=purser://… and <file>.uid, <file>.gid, <file>.mode');
+    if (!NAME.test(name)) throw invalid(option, 'there is no such option', 'options are <file>=purser://… with <file>.uid, <file>.gid, <file>.mode, and on-rotate, on-rotate.jitter');
     if (suffix === undefined) references.set(name, value);
     else given.set(name, (given.get(name) ?? new Map<Option, string>()).set(suffix, value));
   }

@@ -9,6 +9,8 @@ import { z } from 'zod';
 import { readJsonFile, writeFileAtomic } from '../../lib/atomic-file.ts';
 import { PurserError, messageOf } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
+import { VOLUME_OPTIONS, onRotateSchema, readOnRotate } from '../on-rotate.ts';
+import type { OnRotate } from '../on-rotate.ts';
 import { readVolumeOptions, requireVolumeName } from './definition.ts';
 import type { VolumeFile } from './definition.ts';
 
@@ -21,12 +23,15 @@ const storedSchema = z.strictObject({
   /** Milliseconds since the epoch. */
   created: id,
   files: z.array(z.strictObject({ name: z.string(), text: z.string(), uid: id, gid: id, mode: id })),
+  onRotate: onRotateSchema.optional(),
 });
 
 export interface VolumeDefinition {
   readonly name: string;
   readonly created: number;
   readonly files: readonly VolumeFile[];
+  /** What a container that mounts it wants done after its files changed. */
+  readonly onRotate?: OnRotate | undefined;
 }
 
 export class VolumeDefinitions {
@@ -47,8 +52,8 @@ export class VolumeDefinitions {
       try {
         const stored = await readJsonFile(join(directory, file), (value) => storedSchema.parse(value));
         if (stored?.name !== file.slice(0, -'.json'.length)) throw new Error('the file belongs to another volume');
-        const { name, created, files } = stored;
-        definitions.#volumes.set(name, { name, created, files });
+        const { format: _, ...definition } = stored;
+        definitions.#volumes.set(definition.name, definition);
       } catch (error) {
         log.error({ file, err: messageOf(error).split('\n')[0] }, 'the record of a volume cannot be read; create the volume again');
       }
@@ -68,12 +73,13 @@ export class VolumeDefinitions {
   async create(name: string, options: Readonly<Record<string, string>>): Promise<void> {
     requireVolumeName(name);
     const files = readVolumeOptions(options);
+    const onRotate = readOnRotate(options, VOLUME_OPTIONS);
     await this.#lock.run(name, async () => {
       const known = this.#volumes.get(name);
-      if (known !== undefined && isDeepStrictEqual(known.files, files)) return;
+      if (known !== undefined && isDeepStrictEqual([known.files, known.onRotate], [files, onRotate])) return;
       if (known !== undefined) throw new PurserError('ERR_WORKLOAD_INVALID', `the volume ${name} exists with other options`, { hint: `docker volume rm ${name}` });
       if (this.#volumes.size >= MAX_VOLUMES) throw new PurserError('ERR_WORKLOAD_INVALID', `there are ${MAX_VOLUMES} volumes already`);
-      const definition = { name, created: Date.now(), files };
+      const definition = { name, created: Date.now(), files, ...(onRotate === undefined ? {} : { onRotate }) };
       await writeFileAtomic(this.#file(name), `${JSON.stringify({ format: 1, ...definition })}\n`, { mode: 0o600 });
       this.#volumes.set(name, definition);
     });

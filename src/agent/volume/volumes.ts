@@ -4,7 +4,7 @@
 // readers wait a moment and are refused. Nobody ever reads a tree on a guess: values lie in it only for the container they were resolved for.
 
 import type { Logger } from 'pino';
-import { PurserError, messageOf } from '../../lib/errors.ts';
+import { PurserError, isPurserError, messageOf } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { bytesOfValue } from '../../lib/secret-bytes.ts';
 import { describeReference, parseReference } from '../../wire/reference.ts';
@@ -35,7 +35,7 @@ export interface VolumesOptions {
   readonly docker: Pick<DockerEngine, 'info' | 'listed' | 'volumeUsers'>;
   readonly containers: Pick<Containers, 'all' | 'get' | 'put' | 'delete'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
-  readonly ledger: Pick<Ledger, 'know' | 'granted' | 'released'>;
+  readonly ledger: Pick<Ledger, 'know' | 'granted' | 'released' | 'acted'>;
   readonly log: Logger;
   /** The read-only bind of the filesystem: `<run-dir>/ro`. */
   readonly mountRoot: string;
@@ -55,6 +55,8 @@ interface Mounted { readonly container: string; readonly destination: string }
 
 /** A container that has a volume and may be starting; any other is running or gone. */
 const MAY_START: ReadonlySet<string> = new Set(['created', 'exited', 'restarting']);
+/** As long as the ledger takes a message. */
+const MAX_MESSAGE = 512;
 /** A mount that nobody took for this long was left by a Docker that died. */
 const PENDING_MS = 3600_000;
 
@@ -219,6 +221,9 @@ export class Volumes {
         const pending = this.#pending.get(mountId);
         if (pending !== undefined) this.#pending.set(mountId, { ...pending, refused: mounted.container });
         this.#options.log.error({ container: mounted.container.slice(0, 12), err: messageOf(error) }, 'a volume is mounted in a container that gets nothing of it');
+        const volume = pending?.volume ?? this.#options.containers.get(mountId)?.volume?.name ?? '';
+        const reason = isPurserError(error) ? error.message : 'the agent failed, see its log';
+        this.#options.ledger.acted(mounted.container, { action: `volume:${volume}`, outcome: 'failed', attempt: 1, duration_ms: 0, message: reason.slice(0, MAX_MESSAGE) });
       });
     });
   }
@@ -229,7 +234,8 @@ export class Volumes {
     const definition = this.get(volume ?? '');
     const { workload, dockerRoot } = await this.#facts(container);
     const record: ContainerRecord = {
-      workload, grantedAt: Date.now(), files: [], overMounts: [], volume: { name: definition.name, mountId, uses }, ...(dockerRoot === undefined ? {} : { dockerRoot }),
+      workload, grantedAt: Date.now(), files: [], overMounts: [], volume: { name: definition.name, mountId, uses },
+      ...(definition.onRotate === undefined ? {} : { onRotate: definition.onRotate }), ...(dockerRoot === undefined ? {} : { dockerRoot }),
     };
     // The ledger says whose files a refused reader wanted, whatever comes out.
     ledger.know(record);

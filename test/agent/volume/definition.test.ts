@@ -56,3 +56,22 @@ test('a created volume is on disk, the same again is fine, another is refused, a
     rmSync(directory, { recursive: true });
   }
 });
+
+test('a volume says what is done after a rotation, in the words of the label, and keeps it', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'purser-volumes-'));
+  const { log } = recordedLog();
+  try {
+    const first = await VolumeDefinitions.open(directory, log);
+    await first.create('db', { a: REF, 'on-rotate': 'signal:SIGHUP', 'on-rotate.jitter': '2s' });
+    await assert.rejects(first.create('db', { a: REF }), /exists with other options/);
+    const expected = { action: { type: 'signal', signal: 'HUP' }, jitterMs: 2000 };
+    assert.deepEqual((await VolumeDefinitions.open(directory, log)).get('db')?.onRotate, expected);
+    assert.deepEqual(first.get('db')?.files.map(({ name }) => name), ['a']);
+    for (const [options, says] of [
+      [{ 'on-rotate': 'signal:HOP' }, /^option on-rotate: there is no signal of this name$/], [{ 'on-rotate': 'reload' }, /^option on-rotate: the value is no action$/],
+      [{ 'on-rotate.jitter': '2s' }, /^option on-rotate\.jitter: there is no option on-rotate$/], [{ 'on-rotate': 'restart', 'on-rotate.jitter': '2 days' }, /^option on-rotate\.jitter: /],
+    ] as const) await assert.rejects(first.create('x', { a: REF, ...options }), (error: Error) => says.test(error.message));
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+});

@@ -128,7 +128,10 @@ test('a container that is denied late reads nothing, is named in log and ledger,
   assert.equal(served.get(M1)?.readerId, C1);
   assert.equal(await volumes.ended(C1, Date.now() + 1), true);
   assert.equal(served.size, 0);
-  assert.deepEqual(entries.map(({ type }) => type), ['granted']);
+  assert.deepEqual(entries.map(({ type }) => type), ['action', 'granted']);
+  const [denial] = entries as { action?: string; outcome?: string; message?: string }[];
+  assert.deepEqual([denial?.action, denial?.outcome], ['volume:db', 'failed']);
+  assert.match(denial?.message ?? '', /no workload role/);
 });
 
 test('a mount lives until its last use ends: docker cp mounts and unmounts the same one', async () => {
