@@ -46,7 +46,3 @@ export function parseTemplate(text: string): Part[] {
   return parts;
 }
 
-/** Every reference that `text` is or contains, in order. @throws ERR_REFERENCE_SYNTAX */
-export function findReferences(text: string): Reference[] {
-  return parseTemplate(text).flatMap((part) => part.kind === 'reference' ? [part.reference] : []);
-}

@@ -87,9 +87,9 @@ test('a newer rotation starts a failing action over', async () => {
 });
 
 test('a rotation during an action is followed by another one', async () => {
-  const { actions, entries, idle } = setup(async () => { await sleep(60); return { outcome: 'done' }; });
+  const { actions, entries, idle, calls } = setup(async () => { await sleep(60); return { outcome: 'done' }; });
   actions.rotated(ID, [FILE]);
-  await sleep(60);
+  while (calls() < 1) await sleep(1);
   actions.rotated(ID, [FILE]);
   await idle();
   assert.equal(entries.length, 2);
