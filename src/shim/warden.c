@@ -9,19 +9,13 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/capability.h>
-#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -30,16 +24,10 @@
 #include "json.h"
 #include "listener.h"
 #include "report.h"
-#include "runc.h"
 #include "secret.h"
-#include "warden.h"
+#include "warden_run.h"
 
-#define SOCKET PURSER_RUN_DIR "/warden.sock"
-#define TITLE "purser-warden"
 #define REQUEST_MS 2000
-#define ANSWER_MS 5000
-/* Go connects without waiting, and fails when the queue is full. */
-#define BACKLOG 1024
 #define STATE_MAX (1u << 20)
 #define RETRY_MS 100
 
@@ -50,13 +38,6 @@ struct ward {
 	pid_t worker;
 	struct delivered *delivered; /* NULL until the shim has told */
 	struct ward *next;
-};
-
-struct warden {
-	const struct run_dir *dir;
-	int requests, notices, news;
-	bool is_short; /* a worker could not be forked: the execs of its ward wait */
-	struct ward *wards;
 };
 
 static void free_delivered(struct delivered *d)
@@ -291,7 +272,7 @@ static void serve(struct warden *warden, int connection)
 	(void)channel_send(connection, answer, strlen(answer), deadline);
 }
 
-static __attribute__((noreturn)) void run(struct warden *warden)
+void warden_run(struct warden *warden)
 {
 	for (;;) {
 		struct pollfd p[3] = { { .fd = warden->news, .events = POLLIN }, { .fd = warden->notices, .events = POLLIN }, { .fd = warden->requests, .events = POLLIN } };
@@ -304,137 +285,4 @@ static __attribute__((noreturn)) void run(struct warden *warden)
 		serve(warden, connection);
 		close(connection);
 	}
-}
-
-/* To look into and change any process is all that is needed from now on. */
-static bool keep_ptrace_only(void)
-{
-	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
-	struct __user_cap_data_struct data[2] = { { .effective = 1u << CAP_SYS_PTRACE, .permitted = 1u << CAP_SYS_PTRACE } };
-
-	return syscall(SYS_capset, &header, data) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-}
-
-static bool become_warden(void)
-{
-	struct rlimit files;
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC), fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd >= 0) {
-		/* Best effort: in a container or without CAP_SYS_RESOURCE the kernel refuses. */
-		(void)!write(fd, "-900", 4);
-		close(fd);
-	}
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &files);
-	}
-	secret_protect_process();
-	(void)prctl(PR_SET_NAME, TITLE);
-	return null >= 0 && chdir("/") == 0 && dup2(null, 0) >= 0 && dup2(null, 1) >= 0 && dup2(null, 2) >= 0 && keep_ptrace_only();
-}
-
-static int listen_on(const char *path)
-{
-	int fd;
-
-	if ((unlink(path) < 0 && errno != ENOENT) || (fd = channel_listen(path)) < 0 || listen(fd, BACKLOG) < 0 || fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
-		die(format("the socket %s cannot be created: %s", path, strerror(errno)), "free the disk or choose a shorter --run-dir");
-	return fd;
-}
-
-/* `runc features` names the seccomp actions that this runc and its libseccomp know; runc before 1.1 does not have it. */
-static void require_runc(void)
-{
-	static char text[65536];
-	char *argv[] = { (char *)"runc", (char *)"features", NULL };
-	size_t used = 0;
-	int out[2], status;
-	ssize_t n;
-	pid_t child;
-
-	if (pipe2(out, O_CLOEXEC) < 0 || (child = fork()) < 0)
-		die(format("runc cannot be asked: %s", strerror(errno)), "free some memory, then try again");
-	if (child == 0) {
-		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-		if (dup2(out[1], 1) >= 0 && null >= 0 && dup2(null, 2) >= 0)
-			runc_exec(argv);
-		_exit(127);
-	}
-	close(out[1]);
-	while ((n = read(out[0], text + used, sizeof(text) - 1 - used)) > 0 || (n < 0 && errno == EINTR))
-		used += n > 0 ? (size_t)n : 0;
-	close(out[0]);
-	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !strstr(text, "\"SCMP_ACT_NOTIFY\""))
-		die("this runc cannot hand over seccomp notifications", "runc 1.1 or newer with libseccomp 2.5 or newer is needed");
-}
-
-void warden_start(const struct run_dir *dir, int lock)
-{
-	struct warden warden = { .dir = dir };
-	const char *missing = listener_missing();
-	sigset_t all;
-	pid_t child;
-
-	if (missing)
-		die(missing, "use purser.env=files-only instead of strict");
-	signal(SIGCHLD, SIG_DFL);
-	require_runc();
-	warden.requests = listen_on(dir->warden);
-	warden.notices = listen_on(dir->notices);
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, NULL);
-	warden.news = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-	child = warden.news < 0 ? -1 : fork();
-	if (child < 0)
-		die("the warden cannot be started", "free some memory, then try again");
-	if (child > 0) {
-		int status;
-		while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-			;
-		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-			die("the warden cannot be started", "free some memory, then try again");
-		return;
-	}
-	/* A second fork: init adopts the warden, so the agent never has a child it does not know. */
-	if (setsid() < 0 || (child = fork()) < 0)
-		_exit(1);
-	if (child > 0)
-		_exit(0);
-	close(lock);
-	if (!become_warden())
-		_exit(1);
-	run(&warden);
-}
-
-void warden_release(const struct run_dir *dir)
-{
-	long deadline = channel_now() + ANSWER_MS;
-	int fd = channel_connect(dir->warden, deadline);
-	char answer[8];
-
-	if (fd < 0)
-		return;
-	if (channel_send(fd, "release\n", 8, deadline) == 0)
-		(void)channel_read_line(fd, answer, sizeof(answer), deadline);
-	close(fd);
-}
-
-bool warden_tell(pid_t pid, const struct environment *e, char *reason, size_t size)
-{
-	long deadline = channel_now() + ANSWER_MS;
-	char *line = format("delivered %d %zu %zu\n", (int)pid, e->size, e->references), answer[32] = "";
-	int fd = channel_connect(SOCKET, deadline);
-	bool told = fd >= 0 && channel_send(fd, line, strlen(line), deadline) == 0 && channel_send(fd, e->payload, e->size + e->references, deadline) == 0
-		&& channel_read_line(fd, answer, sizeof(answer), deadline) > 0;
-
-	if (fd >= 0)
-		close(fd);
-	free(line);
-	if (told && strcmp(answer, "ok") == 0)
-		return true;
-	snprintf(reason, size, "the warden, which purser.env=strict needs, %s", !told ? "does not answer (see the agent's log)" : "did not get this process from runc");
-	return false;
 }
