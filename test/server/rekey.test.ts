@@ -5,9 +5,15 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
+import { openCore } from '../../src/core/core.ts';
+import type { Operation } from '../../src/core/logical.ts';
+import { RootGeneration } from '../../src/core/root-generation.ts';
 import { unpadText } from '../../src/lib/one-time-pad.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer, type RunningServer } from '../../src/server/server.ts';
+import { generateRootRoutes } from '../../src/server/sys/generate-root.ts';
+import { SysEngine } from '../../src/server/sys/sys-engine.ts';
+import { MemoryStorage } from '../../src/storage/memory.ts';
 import { call, silent, startUnsealed, temporaryDirectory, type Answer } from './running.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -184,6 +190,46 @@ describe('unauthenticated operator endpoints', () => {
     const { body: done } = await core.send('PUT', 'sys/generate-root/update', { key: core.keys[1], nonce: started.nonce }, '');
     assert.equal((await core.send('GET', 'auth/token/lookup-self', undefined, unpadText(done.encoded_token, started.otp))).status, 200);
     assert.equal((await core.send('PUT', 'sys/rekey/init', { secret_shares: 1, secret_threshold: 1 }, '')).status, 403);
+  });
+});
+
+describe('recovery (--allow-generate-root)', () => {
+  test('is for callers on the host itself: nobody else sees, starts, feeds or cancels an attempt', async () => {
+    const { barrier, seal } = openCore(new MemoryStorage());
+    const [share] = await seal.initialize({ shares: 1, threshold: 1 });
+    await seal.provide(share!);
+    const generation = new RootGeneration(barrier);
+    const sys = new SysEngine(generateRootRoutes({ generation, createRootToken: async () => 'hvs.'.padEnd(28, 'x'), isRecovery: true }));
+    const ask = (operation: Operation, path: string, remoteAddress: string, data = {}): Promise<unknown> => sys.handle({ operation, path, mountPoint: 'sys/', data, remoteAddress });
+    await ask('update', 'generate-root/attempt', '127.0.0.1');
+    const { nonce } = generation.status();
+    for (const address of ['10.0.0.1', '192.168.1.7', '::ffff:10.0.0.1', 'fe80::1', '2001:db8::1', '', '128.0.0.1']) {
+      for (const [operation, path] of [['read', 'generate-root/attempt'], ['update', 'generate-root/attempt'], ['delete', 'generate-root/attempt'], ['update', 'generate-root/update']] as const) {
+        await assert.rejects(ask(operation, path, address, { key: Buffer.from(share!).toString('hex'), nonce }), { code: 'ERR_REQUEST_DENIED' }, `${address} ${operation} ${path}`);
+      }
+    }
+    assert.deepEqual([generation.status().nonce, generation.status().progress], [nonce, 0]);
+    for (const address of ['127.0.0.1', '127.8.8.8', '::1', '::ffff:127.0.0.1']) await ask('read', 'generate-root/attempt', address);
+  });
+});
+
+describe('the audit file', () => {
+  test('holds no share, one-time password or token of a rekey and a root generation', async () => {
+    const directory = dataDirectory();
+    const server = await start(directory);
+    const { body: init } = await call(server.address, 'PUT', 'sys/init', { body: { secret_shares: 1, secret_threshold: 1 } });
+    await call(server.address, 'PUT', 'sys/unseal', { body: { key: init.keys[0] } });
+    const send = (path: string, body: unknown): Promise<Answer> => call(server.address, 'PUT', path, { body, token: init.root_token });
+    const { body: attempt } = await send('sys/generate-root/attempt', {});
+    const { body: generated } = await send('sys/generate-root/update', { key: init.keys[0], nonce: attempt.nonce });
+    const { body: rekey } = await send('sys/rekey/init', { secret_shares: 2, secret_threshold: 2 });
+    await send('sys/rekey/update', { key: 'not a share', nonce: rekey.nonce });
+    const { body: made } = await send('sys/rekey/update', { key: init.keys_base64[0], nonce: rekey.nonce });
+    const log = readFileSync(join(directory, 'audit', 'audit.log'), 'utf8');
+    assert.match(log, /sys\/rekey\/update/);
+    for (const secret of [...init.keys, ...init.keys_base64, init.root_token, attempt.otp, generated.encoded_token, unpadText(generated.encoded_token, attempt.otp), ...made.keys, ...made.keys_base64, 'not a share']) {
+      assert.equal(log.includes(secret as string), false);
+    }
   });
 });
 
