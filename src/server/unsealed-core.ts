@@ -118,13 +118,20 @@ export class UnsealedCore implements Closable {
     if (this.#isSweeping) return;
     this.#isSweeping = true;
     try {
-      if (this.#sweeps++ % TIDY_SWEEPS === 0) for (const { method } of this.mounts.all()) await method?.tidy?.();
       await this.tokens.sweep(); // first: it orders the end of the leases of tokens
       await this.#leases.sweep();
+      if (this.#sweeps++ % TIDY_SWEEPS === 0) await this.#tidyMethods();
     } catch (error) {
       if (!this.#isClosed) this.#log.warn({ reason: messageOf(error) }, 'what has expired could not be removed');
     } finally {
       this.#isSweeping = false;
+    }
+  }
+
+  /** One by one, so that a damaged record in one mount keeps no other from its work. */
+  async #tidyMethods(): Promise<void> {
+    for (const { path, method } of this.mounts.all()) {
+      await method?.tidy?.().catch((error: unknown) => { this.#log.warn({ path, reason: messageOf(error) }, 'what has expired in an auth method could not be removed'); });
     }
   }
 }

@@ -109,6 +109,12 @@ describe('purser login --method', () => {
     assert.doesNotMatch(result.err, /username stood|correct horse/);
   });
 
+  test('write warns of secrets in the arguments, not of how long tokens and secret ids live', async () => {
+    const settings = ['token_ttl=1h', 'token_policies=app', 'token_num_uses=3', 'token_no_default_policy=true', 'secret_id_ttl=1h', 'secret_id_num_uses=9', 'bind_secret_id=true'];
+    assert.deepEqual(await run('write', 'auth/approle/role/quiet', ...settings), { status: 0, out: '', err: 'wrote auth/approle/role/quiet\n' });
+    for (const field of ['secret_id=guess', 'token=guess', 'token_reviewer_jwt=guess']) assert.match((await run('write', 'auth/approle/login', field)).err, /stood on the command line/, field);
+  });
+
   test('says what is missing', async () => {
     assert.deepEqual(await run('login', '--method', 'userpass', `password=${file('x')}`), { status: 2, out: '', err: 'purser: error: the method needs username\npurser: hint: purser login --method userpass username=…\n' });
     assert.match((await run('login', 'one', 'two')).err, /one token is enough/);

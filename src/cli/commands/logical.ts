@@ -15,8 +15,8 @@ import { printWrapped, withWrapOption, type WrapOptions } from '../wrapped.ts';
 interface FieldOptions extends WrapOptions { readonly field?: string }
 interface WriteOptions extends FieldOptions { readonly force?: boolean }
 
-/** Fields whose values no other user of the host should see in a process listing. */
-const SECRET_FIELD = /passw|secret|token|jwt|private|credential|(?:^|_)(?:key|keys|otp|share|input|plaintext)$/i;
+/** Fields whose values no other user of the host should see in a process listing; how long a token lives is no secret. */
+const SECRET_FIELD = /passw|(?<!bind_)secret(?!_id_(?:ttl|num_uses|bound_cidrs|accessor)$)|token(?!_(?:ttl|max_ttl|explicit_max_ttl|period|policies|num_uses|type|bound_cidrs|no_default_policy)$)|jwt|private|credential|(?:^|_)(?:key|keys|otp|share|input|plaintext)$/i;
 
 /** Adds `purser read`, `write`, `list` and `delete`. */
 export function registerLogical(program: Command, context: CommandContext): void {
