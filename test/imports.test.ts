@@ -50,6 +50,7 @@ const PACKAGES: Readonly<Record<string, { readonly where: readonly string[]; rea
   '@peculiar/x509': { where: ['server/tls/', 'engines/pki/'], because: 'certificates are made where they are served or issued' },
   'reflect-metadata': { where: ['server/tls/', 'engines/pki/'], because: 'only @peculiar/x509 needs it' },
   'preact': { where: ['web/'], because: 'only the page has something to render' },
+  'prom-client': { where: ['lib/metrics.ts'], because: 'programs count in their own numbers; one file writes them for Prometheus' },
   'pino': { where: ['lib/log.ts', 'server/', 'agent/', 'driver/', 'audit/'], because: 'commands print, services log' },
   'zod': { where: ['lib/json-record.ts', 'wire/', 'server/', 'auth/', 'engines/', 'ledger/', 'audit/', 'leases/', 'client/', 'agent/', 'driver/', 'cli/'], because: 'input is validated at the edges; crypto, storage, core and policy get it validated or parse it themselves' },
 };

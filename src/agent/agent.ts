@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { withDeadline } from '../lib/deadline.ts';
 import { isPurserError, messageOf } from '../lib/errors.ts';
+import { serveMetrics } from '../lib/metrics-server.ts';
 import { Actions } from './actions.ts';
+import { AgentMetrics } from './agent-metrics.ts';
 import { Containers } from './containers.ts';
 import { SessionCoreLink } from './core-link.ts';
 import { DockerEngine } from './docker.ts';
@@ -48,6 +50,8 @@ export interface AgentSettings {
   /** The file whose worker calls runFuseWorker(); the bundle itself unless given. */
   readonly workerEntry?: string | URL;
   readonly workerExecArgv?: readonly string[];
+  /** Where metrics are served: `unix:/path` or `127.0.0.1:PORT`; undefined: nowhere. */
+  readonly metrics?: string | undefined;
 }
 
 const CLOSE_MS = 10_000;
@@ -68,13 +72,14 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const docker = new DockerEngine(settings.dockerSocket, log);
   const session = new NodeSession({ ...identity, address: settings.address ?? identity.address },
     async () => (await docker.info().catch(() => undefined))?.swarmNodeId);
-  const core = new SessionCoreLink(session);
+  const measured = new AgentMetrics();
+  const core = measured.timed(new SessionCoreLink(session));
   const spool = await openSpool(join(stateDirectory, 'spool'), log);
   const sender = new LedgerSender({ spool, send: (batch) => core.usage(batch), log });
   const ledger = new Ledger((entry) => { spool.append(entry); sender.wake(); }, log);
   const containers = await Containers.open(join(stateDirectory, 'containers'), log);
   const trees = await SecretFilesystem.attach({
-    ...descriptors, mountPoint: join(runDirectory, 'fs'), onEvent: (event) => ledger.observed([event]), log: { warn: (message) => log.warn(message) },
+    ...descriptors, mountPoint: join(runDirectory, 'fs'), onEvent: (event) => { measured.observed(event); ledger.observed([event]); }, log: { warn: (message) => log.warn(message) },
     ...(settings.workerEntry === undefined ? {} : { workerEntry: settings.workerEntry }),
     ...(settings.workerExecArgv === undefined ? {} : { workerExecArgv: settings.workerExecArgv }),
   });
@@ -82,7 +87,7 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const markers = await EnvironmentMarkers.open(join(runDirectory, 'environment'));
   const isCoreAway = (): boolean => !watch.isConnected;
   const actions = new Actions({ containers, ledger, log, perform: (record, action, stop) => performAction(docker, record, action, stop) });
-  const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates), onRotated: (id, files) => actions.rotated(id, files) });
+  const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates), onRotated: (id, files) => { measured.rotated(files); actions.rotated(id, files); } });
   const identities = new IdentityRefresh({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
   const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
   const warden = new Warden(runDirectory);
@@ -97,8 +102,12 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   // Tasks that started while the core was away have Docker's values; now theirs can follow.
   const watch = new WatchFollower({
     open: (options) => core.watch(options), log, onLoss: 'running containers keep their values',
-    listener: { changed: (path, version) => rotation.changed(path, version), resync: () => rotation.resync(), connected: reconcile },
+    listener: {
+      changed: (path, version) => { measured.changed(path); rotation.changed(path, version); }, resync: () => rotation.resync(),
+      connected: () => { measured.connected(); reconcile(); },
+    },
   });
+  const served = trees.containers().length;
   lifecycle.recover();
   const socket = await RuntimeSocket.listen({ path: join(runDirectory, 'agent.sock'), handler: (request) => lifecycle.request(request), log })
     .catch(async (error: unknown) => {
@@ -111,6 +120,14 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
       await trees.detach();
       throw error;
     });
+  const metrics = settings.metrics === undefined ? undefined : await serveMetrics({
+    listen: settings.metrics, notReady: () => (isCoreAway() ? 'the core cannot be reached' : undefined),
+    metrics: measured.metrics({ containers: () => trees.containers().length, inherited: served, pending: () => spool.pending, dropped: () => spool.dropped, isConnected: () => !isCoreAway() }),
+  }).catch(async (error: unknown) => {
+    await Promise.all([plugin.close(), socket.close()]);
+    await trees.detach();
+    throw error;
+  });
   sender.start();
   watch.start();
   identities.wake();
@@ -121,6 +138,7 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
     async stop() {
       await withDeadline(actions.stop(), CLOSE_MS, () => new Error('a restart is still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'actions after rotations were left'));
       await withDeadline(socket.close(), CLOSE_MS, () => new Error('requests are still under way')).catch((error: unknown) => log.warn({ err: messageOf(error) }, 'the runtime socket was closed early'));
+      await metrics?.close();
       await Promise.all([plugin.close(), docker.stop(), watch.stop(), rotation.stop(), identities.stop()]);
       // Before the sender, so that the last reads are in the spool.
       await trees.detach();

@@ -22,6 +22,8 @@ export interface AgentOptions {
   readonly logLevel?: string;
   /** What references in variables become when no label says so: values (default), strict or files-only. */
   readonly env?: string;
+  /** Where metrics are served: unix:/PATH or 127.0.0.1:PORT. */
+  readonly metrics?: string;
 }
 
 /**
@@ -46,7 +48,7 @@ export async function runAgent(options: AgentOptions = {}): Promise<number> {
   // Node would open a debugger port on this one, and with it the memory.
   process.on('SIGUSR1', () => undefined);
   const agent = await startAgent({
-    stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment,
+    stateDirectory: stateDir, runDirectory: runDir, dockerSocket, address, environment, metrics: options.metrics,
     // An agent beside the host's own must not take Docker's path from it.
     pluginSocket: runDir === RUN_DIRECTORY ? PLUGIN_SOCKET : undefined,
   }, descriptors, log);

@@ -62,6 +62,8 @@ export interface LogicalResponse {
   readonly isBare?: boolean;
   /** Of an engine: the secret is to be taken back. The server registers it and fills the three members below. */
   readonly lease?: LeaseOffer;
+  /** The reply is this text (metrics), instead of `data`. */
+  readonly text?: { readonly contentType: string; readonly body: string };
   readonly leaseId?: string;
   readonly leaseSeconds?: number;
   readonly renewable?: boolean;

@@ -11,6 +11,8 @@ import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { AGENT_PLUGIN_SOCKET, PLUGIN_SOCKET } from '../wire/plugin.ts';
 import { DEFAULT_STATE_DIRECTORY, requireIdentity, type NodeIdentity } from '../client/node/identity.ts';
 import { NodeSession } from '../client/node/session.ts';
+import { serveMetrics } from '../lib/metrics-server.ts';
+import { DriverMetrics } from './driver-metrics.ts';
 import { SecretAnswers } from './secret-answers.ts';
 import { readManagedSettings, waitForIdentity } from './managed.ts';
 import { secretProvider, type SecretSource } from './secret-provider.ts';
@@ -26,6 +28,8 @@ export interface DriverOptions {
   /** Overrides the address of the core. */
   readonly address?: string;
   readonly logLevel?: string;
+  /** Where metrics are served: unix:/PATH or 127.0.0.1:PORT. */
+  readonly metrics?: string;
   /** Runs as Docker's managed plugin (managed.ts). */
   readonly managed?: boolean;
 }
@@ -73,16 +77,20 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
     clearInterval(alive);
     throw error;
   });
-  const server = createServer({ requireHostHeader: false }, secretProvider(source, log, undefined, volumeRelay(agentSocket)));
+  const measured = new DriverMetrics(() => session !== undefined);
+  const server = createServer({ requireHostHeader: false }, secretProvider(measured.timed(source), log, undefined, volumeRelay(agentSocket)));
   await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
   await takeFromAgent(socket);
   await listenOnSocket(server, socket);
+  const metrics = options.metrics === undefined ? undefined
+    : await serveMetrics({ listen: options.metrics, metrics: measured.metrics(), notReady: () => (session === undefined ? 'the driver has not joined its core yet' : undefined) });
   const failed = new Promise<never>((_resolve, reject) => { joined.then(begin).catch(reject); });
   if (identity === undefined) log.info({ socket }, 'driver listens and waits for its core');
   try {
     log.info({ signal: await Promise.race([stopped, failed]) }, 'driver stopping');
   } finally {
     stop.abort();
+    await metrics?.close();
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
       server.closeIdleConnections();

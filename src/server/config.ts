@@ -36,6 +36,7 @@ const fileSchema = z.strictObject({
   max_body_bytes: z.number().int().min(MEBIBYTE).max(256 * MEBIBYTE),
   allow_generate_root: z.boolean(),
   usage_history: z.string().max(32),
+  unauthenticated_metrics: z.boolean(),
   usage_history_bytes: z.number().int().min(16 * MEBIBYTE).max(Number.MAX_SAFE_INTEGER),
 }).partial();
 type FileConfig = z.infer<typeof fileSchema>;
@@ -95,6 +96,8 @@ export interface ServerConfig {
   readonly allowGenerateRoot: boolean;
   /** How long, and how much of it, the history of usage is kept: milliseconds and bytes. */
   readonly usageHistory: { readonly maxAgeMs: number; readonly maxBytes: number };
+  /** sys/metrics needs no token. */
+  readonly unauthenticatedMetrics: boolean;
   readonly dev: { readonly rootToken: string | undefined } | undefined;
 }
 
@@ -156,6 +159,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
     allowGenerateRoot: file.allow_generate_root ?? false,
+    unauthenticatedMetrics: file.unauthenticated_metrics ?? false,
     usageHistory: { maxAgeMs: parseHistoryAge(file.usage_history ?? '90d'), maxBytes: file.usage_history_bytes ?? 2048 * MEBIBYTE },
     dev: isDev ? { rootToken: flags.devRootToken } : undefined,
   });

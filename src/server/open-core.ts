@@ -19,6 +19,7 @@ import { KvEngine } from '../engines/kv/kv-engine.ts';
 import { PlainKvEngine } from '../engines/kv/plain-kv-engine.ts';
 import { Leases } from '../leases/leases.ts';
 import { isPurserError, messageOf, PurserError } from '../lib/errors.ts';
+import type { Metrics } from '../lib/metrics.ts';
 import { AuditDevices } from './audit-devices.ts';
 import { AuditLog } from './audit-log.ts';
 import { failureReporter } from './audit-failures.ts';
@@ -31,6 +32,7 @@ import { LeaseGrants } from './lease-grants.ts';
 import { Logins } from './logins.ts';
 import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
+import { metricsResponse } from './metrics/core-metrics.ts';
 import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
 import { PolicyStore } from './policy-store.ts';
 import { Principals } from './principals.ts';
@@ -69,6 +71,7 @@ export interface CoreOptions {
   readonly authority: NodeServicesOptions['authority'];
   /** Engine types that no product has, for tests of what engines rely on. */
   readonly testOnlyEngines?: Readonly<Record<string, () => Engine>> | undefined;
+  readonly metrics: Metrics;
 }
 
 /** How a core is opened and set up, for CoreState. */
@@ -142,6 +145,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
       ...usageRoutes(nodes.usage),
       ...leaseRoutes(directory, logFault), ...wrappingRoutes(wrapping),
       ...remountRoutes(mounts), ...toolRoutes(), ...resultantAclRoutes(principals),
+      { path: 'metrics', operations: { read: ({ data }) => metricsResponse(options.metrics, data) } },
     ]);
     const tokenEngine = new TokenEngine({
       store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),

@@ -15,6 +15,8 @@ import { defaultAddress, type Endpoint, type ServerConfig } from './config.ts';
 import { CoreState } from './core-state.ts';
 import { prepareDataDirectory } from './data-directory.ts';
 import { createFront } from './http/front.ts';
+import { coreMetrics } from './metrics/core-metrics.ts';
+import { RequestMetrics } from './metrics/request-metrics.ts';
 import { coreLifecycle, type CoreOptions } from './open-core.ts';
 import { createRequestHandler } from './request-handler.ts';
 import { openAtStart } from './start-state.ts';
@@ -52,12 +54,19 @@ export async function startServer(
   let state: CoreState<UnsealedCore> | undefined;
   try {
     const identity = await loadIdentity(config, now());
+    const requests = new RequestMetrics();
+    const metrics = coreMetrics({
+      requests, status: () => core.status(), unsealed: async () => core.unsealed?.families() ?? [],
+      certificateEnds: identity === undefined ? undefined : Date.parse(new X509Certificate(identity.certificate).validTo),
+    });
     const core: CoreState<UnsealedCore> = state = new CoreState<UnsealedCore>(storage, coreLifecycle({
-      config, log, now, testOnlyEngines, seal: () => core.seal(), authority: authorityOf(identity),
+      config, log, now, metrics, testOnlyEngines, seal: () => core.seal(), authority: authorityOf(identity),
       address: () => config.publicAddress ?? defaultAddress(config, portOf(front!)),
     }));
     const storageType = config.dataDirectory === undefined ? 'inmem' : 'lmdb';
-    const handle = createRequestHandler({ state: core, storageType, now, maxBodyBytes: config.maxBodyBytes });
+    const handle = createRequestHandler({
+      state: core, storageType, now, maxBodyBytes: config.maxBodyBytes, requests, openMetrics: config.unauthenticatedMetrics ? metrics : undefined,
+    });
     let isReady = false; // else a stranger's sys/init could win against --init-if-needed
     front = createFront(async (incoming) => {
       if (!isReady) throw new PurserError('ERR_BARRIER_SEALED', 'the server is starting');

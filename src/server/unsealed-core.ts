@@ -6,6 +6,7 @@ import type { AuditBroker } from '../audit/broker.ts';
 import type { TokenStore } from '../auth/token/token-store.ts';
 import type { Leases } from '../leases/leases.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
+import type { Family } from '../lib/metrics.ts';
 import type { Closable } from './core-state.ts';
 import type { LeaseGrants } from './lease-grants.ts';
 import type { Logins } from './logins.ts';
@@ -94,6 +95,16 @@ export class UnsealedCore implements Closable {
   /** After the audit entry of a response: waits for the seal that the request may have asked for. */
   async finished(): Promise<void> {
     await this.#sealing;
+  }
+
+  /** Metrics of all that lives above the barrier. */
+  async families(): Promise<Family[]> {
+    const devices = [...this.audit.counts()];
+    return [
+      { name: 'purser_audit_entries_total', help: 'Entries that an audit device took', type: 'counter', values: devices.map(([device, { taken }]) => ({ labels: { device }, value: taken })) },
+      { name: 'purser_audit_failures_total', help: 'Entries that an audit device refused', type: 'counter', values: devices.map(([device, { refused }]) => ({ labels: { device }, value: refused })) },
+      ...await this.#nodes.families(),
+    ];
   }
 
   /** Ends the responses that have no end of their own. */

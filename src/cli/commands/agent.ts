@@ -23,6 +23,7 @@ export function registerAgent(program: Command, context: CommandContext): void {
     .option('--run-dir <directory>', 'sockets and the secret filesystem', '/run/purser')
     .option('--docker-socket <path>', 'the Docker Engine', '/run/docker.sock')
     .option('--env <mode>', 'what references in variables become unless a label purser.env says so: values, strict or files-only', 'values')
+    .option('--metrics <where>', 'serve /metrics, /health and /ready on unix:/PATH or 127.0.0.1:PORT')
     .option('--log-level <level>', 'error, warn, info or debug', 'info')
     .action(async (options: object) => { context.exit(await context.programs.agent(options)); });
   agent.command('join').description('make this host a node of a core')

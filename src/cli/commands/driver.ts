@@ -11,6 +11,7 @@ export function registerDriver(program: Command, context: CommandContext): void 
     .option('--state-dir <directory>', 'identity of a node that joined with a driver token', AGENT_STATE_DIRECTORY)
     .option('--socket <path>', 'plugin socket', '/run/docker/plugins/purser.sock')
     .option('--managed', 'run as Docker\'s managed plugin: settings from docker plugin set, joins by itself')
+    .option('--metrics <where>', 'serve /metrics, /health and /ready on unix:/PATH or 127.0.0.1:PORT')
     .option('--log-level <level>', 'error, warn, info or debug', 'info')
     .action(async (options: object) => { context.exit(await context.programs.driver(options)); });
 }

@@ -10,11 +10,14 @@ export interface Reply {
   readonly status: number;
   /** Undefined: no body. */
   readonly body?: string;
+  /** Unless it is JSON. */
+  readonly contentType?: string;
 }
 
 /** The 2xx or 404 reply for what an engine answered; `undefined` means 204 for writes and 404 for read and list. */
 export function successReply(requestId: string, response: LogicalResponse | undefined, isRead: boolean, isList: boolean): Reply {
   if (response === undefined) return isRead ? errorReply(404, []) : { status: 204 };
+  if (response.text !== undefined) return { status: 200, ...response.text };
   if (response.isBare === true) return bareReply(200, response.data ?? {});
   if (isList && response.status === undefined && isEmptyList(response)) return errorReply(404, []);
   return { status: response.status ?? 200, body: JSON.stringify(envelope(requestId, response)) };
@@ -55,14 +58,14 @@ export function bareReply(status: number, body: JsonObject): Reply {
 }
 
 /** Writes the reply; for HEAD without its body. */
-export function send(response: ServerResponse, { status, body }: Reply, isHead = false): void {
+export function send(response: ServerResponse, { status, body, contentType }: Reply, isHead = false): void {
   if (body === undefined) {
     response.writeHead(status, HEADERS);
     response.end();
     return;
   }
   const text = `${body}\n`;
-  response.writeHead(status, { ...HEADERS, 'Content-Length': Buffer.byteLength(text) });
+  response.writeHead(status, { ...HEADERS, ...(contentType === undefined ? {} : { 'Content-Type': contentType }), 'Content-Length': Buffer.byteLength(text) });
   // As a string: Node then writes head and body in one piece.
   if (isHead) response.end();
   else response.end(text, 'utf8');

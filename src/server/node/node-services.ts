@@ -9,6 +9,7 @@ import { NodeRegistry } from '../../auth/node/registry.ts';
 import { WorkloadRoles } from '../../auth/node/roles.ts';
 import type { Caller, Engine, JsonObject } from '../../core/logical.ts';
 import type { View } from '../../core/view.ts';
+import type { Family } from '../../lib/metrics.ts';
 import type { HistoryLimits } from '../../ledger/history/history.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { Usage } from '../usage/usage.ts';
@@ -58,6 +59,8 @@ export interface NodeServices {
   watch(caller: Caller | undefined, tokenExpires: number, query: unknown, response: ServerResponse): void;
   /** Who uses what: the questions below `sys/usage`, and the live updates. */
   readonly usage: Usage;
+  /** Metrics of nodes and of what containers use. */
+  families(): Promise<Family[]>;
   /** To be told of every durable change, with the full logical path (mount first). */
   changed(path: string, version: number): void;
   /** To be told of every change of policies and mounts, before it is acknowledged. */
@@ -106,6 +109,7 @@ export async function createNodeServices(options: NodeServicesOptions): Promise<
   const sweeper = startSweeper(holdings, assignments, usage, options.onFault);
   return {
     auth, calls, identity, usage,
+    families: () => usage.families(),
     watch: (...given) => calls.watch(...given),
     changed: (path, version) => {
       watchHub.changed(path, version);

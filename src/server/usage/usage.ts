@@ -5,7 +5,7 @@ import type { NodeRegistry } from '../../auth/node/registry.ts';
 import type { WorkloadRoles } from '../../auth/node/roles.ts';
 import type { JsonObject, SecretFacts } from '../../core/logical.ts';
 import type { View } from '../../core/view.ts';
-import { History, type HistoryLimits } from '../../ledger/history/history.ts';
+import { History, type HistoryLimits, type HistorySize } from '../../ledger/history/history.ts';
 import type { HistoryRow } from '../../ledger/history/row.ts';
 import { pathsOf } from '../../ledger/history/row.ts';
 import { Ledger } from '../../ledger/ledger.ts';
@@ -19,6 +19,7 @@ import { staleHoldings, staleSchema } from '../../ledger/query/stale.ts';
 import { Timeline, timelineSchema } from '../../ledger/query/timeline.ts';
 import { unusedSchema, unusedSecrets } from '../../ledger/query/unused.ts';
 import { Rotations, type Rotation } from '../../ledger/rotations.ts';
+import { Counts, Latency, single, type Family } from '../../lib/metrics.ts';
 import type { Acl } from '../../policy/acl.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { validate } from '../../wire/validate.ts';
@@ -32,6 +33,8 @@ export const DEFAULT_HISTORY_LIMITS: HistoryLimits = { maxAgeMs: 90 * DAY_MS, ma
 /** How often what changed is told to the page, in milliseconds. */
 const GATHER_MS = 1_000;
 const MAX_TOLD = 200;
+/** How long a size of the history is shown, in milliseconds. */
+const SIZE_MS = 5 * 60_000;
 /** Containers with an old version that a rotation's status names. */
 const MAX_BEHIND = 500;
 
@@ -67,6 +70,10 @@ export class Usage {
   readonly #holdings: HoldingsQuery;
   readonly #timeline: Timeline;
   readonly #touched = { secrets: new Set<string>(), containers: new Set<string>() };
+  readonly #entries = new Counts('type');
+  readonly #rotationTimes = new Latency();
+  #size: HistorySize | undefined;
+  #sizeTaken = -Infinity;
   #telling: NodeJS.Timeout | undefined;
 
   private constructor(options: UsageOptions, roleUse: RoleUse) {
@@ -80,7 +87,7 @@ export class Usage {
     const findNodes = (wanted: string) => options.registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id);
     this.#holdings = new HoldingsQuery({ sources: this.#sources, now, findNodes });
     this.#timeline = new Timeline({ history: this.#history, now, findNodes });
-    this.rotations = new Rotations({ sources: this.#sources, now, onFault, onProgress: (rotation) => this.streams.send('rotation', rotationJson(rotation)) });
+    this.rotations = new Rotations({ sources: this.#sources, now, onFault, onProgress: (rotation) => this.#progressed(rotation) });
     this.streams = new EventStreams({ now, isLive: options.isLiveToken, first: () => this.rotations.list().map((rotation) => ['rotation', rotationJson(rotation)]) });
   }
 
@@ -151,6 +158,26 @@ export class Usage {
     };
   }
 
+  async families(): Promise<Family[]> {
+    const { registry, isConnected, now } = this.#options;
+    const states = { connected: 0, lost: 0, revoked: 0 };
+    for (const { id, revoked } of registry.all()) states[revoked !== undefined ? 'revoked' : isConnected(id) ? 'connected' : 'lost']++;
+    const underWay = this.rotations.list().filter(({ finished }) => finished === undefined);
+    const oldest = underWay.map(({ started }) => (now() - started) / 1000).reduce((a, b) => Math.max(a, b), 0);
+    // A listing of all blocks: not at every scrape.
+    if (now() - this.#sizeTaken > SIZE_MS) [this.#size, this.#sizeTaken] = [await this.#history.size(), now()];
+    return [
+      { name: 'purser_nodes', help: 'Nodes by state; lost ones have no watch stream', type: 'gauge', values: Object.entries(states).map(([state, value]) => ({ labels: { state }, value })) },
+      single('purser_rotations_under_way', 'Rotations that have not reached every container', 'gauge', underWay.length),
+      single('purser_rotation_oldest_seconds', 'Age of the oldest rotation that has not reached every container', 'gauge', oldest),
+      { name: 'purser_rotation_seconds', help: 'Time until a rotation had reached every container', type: 'histogram', values: this.#rotationTimes.values() },
+      { name: 'purser_usage_entries_total', help: 'What the ledger took, by type; denied is what the core refused, refused what an agent did', type: 'counter', values: this.#entries.values() },
+      single('purser_usage_history_entries', 'Rows of the history of usage', 'gauge', this.#size?.rows ?? 0),
+      single('purser_usage_history_bytes', 'Size of the history of usage', 'gauge', this.#size?.bytes ?? 0),
+      single('purser_usage_event_clients', 'Clients of the live updates', 'gauge', this.streams.clients),
+    ];
+  }
+
   /** A secret has a new version, which is durable. */
   changed(path: string, version: number): void {
     this.rotations.changed(path, version);
@@ -177,8 +204,14 @@ export class Usage {
     await this.denials.sweep(true);
   }
 
+  #progressed(rotation: Rotation): void {
+    if (rotation.finished !== undefined) this.#rotationTimes.observe((rotation.finished - rotation.started) / 1000);
+    this.streams.send('rotation', rotationJson(rotation));
+  }
+
   #noticed(rows: readonly HistoryRow[]): void {
     this.rotations.noticed(rows);
+    for (const { entry } of rows) this.#entries.add(entry.type);
     if (this.streams.clients === 0) return;
     for (const row of rows) {
       if (row.entry.type === 'refused' || row.entry.type === 'denied') this.streams.send(row.entry.type, historyJson(row));
