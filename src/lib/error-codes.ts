@@ -62,6 +62,8 @@ export const ERROR_CODES = {
   ERR_NODE_LEDGER: 'a usage batch leaves a gap in its sequence, or the node has too many spools',
   ERR_NODE_CLOCK: 'the clocks of node and core differ too much',
 
+  ERR_NOTIFY_DELIVERY: 'a notification could not be delivered',
+
   ERR_FUSE_UNAVAILABLE: 'the kernel offers no FUSE, or the filesystem could not be mounted',
   ERR_FUSE_PROTOCOL: 'the kernel spoke a FUSE version or message this program does not know',
 

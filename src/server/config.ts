@@ -8,6 +8,7 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { parseDuration } from '../lib/duration.ts';
 import { PurserError } from '../lib/errors.ts';
+import { notifySchema, type NotifyConfig } from './notify/targets.ts';
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
 const DEFAULT_DATA_DIRECTORY = '/var/lib/purser/server';
@@ -37,6 +38,7 @@ const fileSchema = z.strictObject({
   allow_generate_root: z.boolean(),
   usage_history: z.string().max(32),
   unauthenticated_metrics: z.boolean(),
+  notify: notifySchema,
   usage_history_bytes: z.number().int().min(16 * MEBIBYTE).max(Number.MAX_SAFE_INTEGER),
 }).partial();
 type FileConfig = z.infer<typeof fileSchema>;
@@ -96,6 +98,8 @@ export interface ServerConfig {
   readonly allowGenerateRoot: boolean;
   /** How long, and how much of it, the history of usage is kept: milliseconds and bytes. */
   readonly usageHistory: { readonly maxAgeMs: number; readonly maxBytes: number };
+  /** Who is told of refusals, canaries, lost nodes and stuck rotations. */
+  readonly notify: NotifyConfig;
   /** sys/metrics needs no token. */
   readonly unauthenticatedMetrics: boolean;
   readonly dev: { readonly rootToken: string | undefined } | undefined;
@@ -159,6 +163,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
     allowGenerateRoot: file.allow_generate_root ?? false,
+    notify: file.notify ?? [],
     unauthenticatedMetrics: file.unauthenticated_metrics ?? false,
     usageHistory: { maxAgeMs: parseHistoryAge(file.usage_history ?? '90d'), maxBytes: file.usage_history_bytes ?? 2048 * MEBIBYTE },
     dev: isDev ? { rootToken: flags.devRootToken } : undefined,

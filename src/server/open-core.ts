@@ -33,6 +33,8 @@ import { Logins } from './logins.ts';
 import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
 import { metricsResponse } from './metrics/core-metrics.ts';
+import type { NotifyTarget } from './notify/delivery.ts';
+import { Notifier } from './notify/notifier.ts';
 import { createNodeServices, type NodeServices, type NodeServicesOptions } from './node/node-services.ts';
 import { PolicyStore } from './policy-store.ts';
 import { Principals } from './principals.ts';
@@ -72,6 +74,7 @@ export interface CoreOptions {
   /** Engine types that no product has, for tests of what engines rely on. */
   readonly testOnlyEngines?: Readonly<Record<string, () => Engine>> | undefined;
   readonly metrics: Metrics;
+  readonly notifyTargets: readonly NotifyTarget[];
 }
 
 /** How a core is opened and set up, for CoreState. */
@@ -130,14 +133,18 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const entities = await EntityStore.open(barrier.view('identity/'), now);
     const principals = new Principals({ tokens, policies, entities });
     const logins = new Logins({ tokens, policies, mounts, now, identify: ({ accessor }, alias) => entities.logIn(accessor, alias) });
-    const nodes: NodeServices = await createNodeServices(await nodeOptions(barrier, options, { tokens, policies, mounts }));
+    const notifier = await Notifier.open({ view: barrier.view('notify/'), targets: options.notifyTargets, now, log });
+    const nodes: NodeServices = await createNodeServices({
+      ...await nodeOptions(barrier, options, { tokens, policies, mounts }), notify: notifier.isOn ? (event) => notifier.notify(event) : undefined,
+    });
     const keys = await openKeyOperations({
       barrier, config, log, now, createRootToken: async () => (await tokens.createRoot()).id, startSeal: () => core.startSeal(options.seal),
     });
     const auditLog = new AuditLog({ devices, now, apiPaths: (secret) => apiPathsOf(mounts, secret) }, async ({ tokenId }) =>
       (await principals.find(tokenId))?.acl.check({ path: `sys/${AUDIT_TAIL}`, operation: 'read', data: {}, isSudoPath: true }).allowed === true);
     const core: UnsealedCore = new UnsealedCore({
-      tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, log, streams: [auditLog, nodes],
+      tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, log,
+      streams: [auditLog, nodes], nodes, notifier,
     });
     const sys = new SysEngine([
       ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...lockedUserRoutes(mounts), ...policyRoutes(policies),

@@ -112,11 +112,18 @@ async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, i
     if (made !== undefined && isLogin) await core.logins.withdraw(made);
     throw error;
   }
+  if (subject.operation === 'read' && isCanary(made)) core.canaryRead(subject.exchange.target.path, subject.identity?.entry.displayName ?? '', subject.exchange.remoteAddress);
   return response;
 }
 
 function leaseRequest({ exchange, identity, route }: Subject, isLastUse: boolean): LeaseRequest {
   return { path: exchange.target.path, mount: route!.mount, token: identity && { id: identity.tokenId, entry: identity.entry, isLastUse } };
+}
+
+/** True for the answer about a secret whose custom metadata say that nobody should read it. */
+function isCanary(response: LogicalResponse | undefined): boolean {
+  const metadata = response?.data?.['metadata'] as { readonly custom_metadata?: { readonly canary?: unknown } | null } | null | undefined;
+  return metadata?.custom_metadata?.canary === 'true';
 }
 
 /** Lets the mount take the response over, on a path where it does. */

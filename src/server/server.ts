@@ -17,6 +17,7 @@ import { prepareDataDirectory } from './data-directory.ts';
 import { createFront } from './http/front.ts';
 import { coreMetrics } from './metrics/core-metrics.ts';
 import { RequestMetrics } from './metrics/request-metrics.ts';
+import { loadTargets } from './notify/targets.ts';
 import { coreLifecycle, type CoreOptions } from './open-core.ts';
 import { createRequestHandler } from './request-handler.ts';
 import { openAtStart } from './start-state.ts';
@@ -60,7 +61,7 @@ export async function startServer(
       certificateEnds: identity === undefined ? undefined : Date.parse(new X509Certificate(identity.certificate).validTo),
     });
     const core: CoreState<UnsealedCore> = state = new CoreState<UnsealedCore>(storage, coreLifecycle({
-      config, log, now, metrics, testOnlyEngines, seal: () => core.seal(), authority: authorityOf(identity),
+      config, log, now, metrics, notifyTargets: loadTargets(config.notify), testOnlyEngines, seal: () => core.seal(), authority: authorityOf(identity),
       address: () => config.publicAddress ?? defaultAddress(config, portOf(front!)),
     }));
     const storageType = config.dataDirectory === undefined ? 'inmem' : 'lmdb';

@@ -11,6 +11,8 @@ import type { Closable } from './core-state.ts';
 import type { LeaseGrants } from './lease-grants.ts';
 import type { Logins } from './logins.ts';
 import type { MountTable } from './mount-table.ts';
+import type { NodeServices } from './node/node-services.ts';
+import type { Notifier } from './notify/notifier.ts';
 import type { PolicyStore } from './policy-store.ts';
 import type { Principals } from './principals.ts';
 import type { Wrapping } from './wrapping.ts';
@@ -34,6 +36,8 @@ interface Parts {
   readonly wrapping: Wrapping;
   /** Parts whose responses have no end of their own. */
   readonly streams: readonly { close(): void | Promise<void> }[];
+  readonly nodes: Pick<NodeServices, 'families'>;
+  readonly notifier: Notifier;
   readonly log: Logger;
   /** Run once at close, while the barrier is still open. */
   readonly closers: readonly (() => Promise<void>)[];
@@ -50,6 +54,8 @@ export class UnsealedCore implements Closable {
   readonly wrapping: Wrapping;
   readonly #leases: Leases;
   readonly #streams: Parts['streams'];
+  readonly #nodes: Parts['nodes'];
+  readonly #notifier: Notifier;
   readonly #log: Logger;
   readonly #closers: Parts['closers'];
   readonly #sweepTimer: NodeJS.Timeout;
@@ -72,6 +78,8 @@ export class UnsealedCore implements Closable {
     this.wrapping = parts.wrapping;
     this.#leases = parts.leases;
     this.#streams = parts.streams;
+    this.#nodes = parts.nodes;
+    this.#notifier = parts.notifier;
     this.#log = parts.log;
     this.#sweepTimer = setInterval(() => void this.#sweep(), SWEEP_MILLISECONDS).unref();
   }
@@ -97,13 +105,18 @@ export class UnsealedCore implements Closable {
     await this.#sealing;
   }
 
+  /** A secret that is a trap was read through the API. */
+  canaryRead(path: string, displayName: string, remoteAddress: string): void {
+    this.#notifier.notify({ type: 'canary-read', subject: JSON.stringify([path, displayName, remoteAddress]), details: { path, display_name: displayName, remote_address: remoteAddress } });
+  }
+
   /** Metrics of all that lives above the barrier. */
   async families(): Promise<Family[]> {
     const devices = [...this.audit.counts()];
     return [
       { name: 'purser_audit_entries_total', help: 'Entries that an audit device took', type: 'counter', values: devices.map(([device, { taken }]) => ({ labels: { device }, value: taken })) },
       { name: 'purser_audit_failures_total', help: 'Entries that an audit device refused', type: 'counter', values: devices.map(([device, { refused }]) => ({ labels: { device }, value: refused })) },
-      ...await this.#nodes.families(),
+      ...await this.#nodes.families(), ...this.#notifier.families(),
     ];
   }
 
@@ -116,6 +129,7 @@ export class UnsealedCore implements Closable {
     this.#isClosed = true;
     clearInterval(this.#sweepTimer);
     await this.endStreams();
+    await this.#notifier.close();
     if (this.#active > 0) {
       let deadline: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => { this.#onIdle = resolve; deadline = setTimeout(resolve, CLOSE_MILLISECONDS); });

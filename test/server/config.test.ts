@@ -23,7 +23,7 @@ describe('loadConfig()', () => {
     assert.deepEqual(config, {
       dataDirectory: '/var/lib/purser/server', listen: { host: '127.0.0.1', port: 8200 }, publicAddress: undefined, tls: { kind: 'own', names: [] },
       autoUnseal: undefined, audit: { directory: '/var/lib/purser/server/audit', devices: [{ name: 'file', file: 'audit.log' }], replaceDamaged: false },
-      web: true, logLevel: 'info', maxBodyBytes: 33_554_432, allowGenerateRoot: false, unauthenticatedMetrics: false, usageHistory: { maxAgeMs: 90 * 24 * 3600_000, maxBytes: 2 * 1024 ** 3 }, dev: undefined,
+      web: true, logLevel: 'info', maxBodyBytes: 33_554_432, allowGenerateRoot: false, notify: [], unauthenticatedMetrics: false, usageHistory: { maxAgeMs: 90 * 24 * 3600_000, maxBytes: 2 * 1024 ** 3 }, dev: undefined,
     });
     assert.throws(() => { (config.listen as { port: number }).port = 1; }, TypeError);
   });

@@ -12,6 +12,7 @@ import type { View } from '../../core/view.ts';
 import type { Family } from '../../lib/metrics.ts';
 import type { HistoryLimits } from '../../ledger/history/history.ts';
 import type { Policy } from '../../policy/policy.ts';
+import type { NewEvent } from '../notify/event.ts';
 import { Usage } from '../usage/usage.ts';
 import { Assignments } from './assignments.ts';
 import { Holdings } from './holdings.ts';
@@ -44,6 +45,8 @@ export interface NodeServicesOptions extends SecretAccess {
   readonly readPolicy: (name: string) => Policy | undefined;
   /** Whether a token may still follow what it was let in for. */
   readonly isLiveToken: (tokenId: string) => Promise<boolean>;
+  /** Tells operators of refusals, canaries, lost nodes and stuck rotations; undefined when nobody is to be told. */
+  readonly notify?: ((event: NewEvent) => void) | undefined;
   /** Milliseconds between heartbeats; tests shorten it. */
   readonly heartbeatMs?: number;
 }

@@ -23,6 +23,8 @@ import { Counts, Latency, single, type Family } from '../../lib/metrics.ts';
 import type { Acl } from '../../policy/acl.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { validate } from '../../wire/validate.ts';
+import { Alarms } from '../notify/alarms.ts';
+import type { NewEvent } from '../notify/event.ts';
 import { Denials } from './denials.ts';
 import { EventStreams } from './event-streams.ts';
 import { roleReport, roleReportSchema } from './role-report.ts';
@@ -54,6 +56,8 @@ export interface UsageOptions {
   readonly acl: (policies: readonly string[]) => Acl;
   readonly readPolicy: (name: string) => Policy | undefined;
   readonly isLiveToken: (tokenId: string) => Promise<boolean>;
+  /** Tells operators; undefined when nobody is to be told. */
+  readonly notify?: ((event: NewEvent) => void) | undefined;
   readonly onHolding: (nodeId: string, containerId: string, isHolding: boolean) => void;
   readonly onFault: (error: unknown) => void;
 }
@@ -70,6 +74,7 @@ export class Usage {
   readonly #holdings: HoldingsQuery;
   readonly #timeline: Timeline;
   readonly #touched = { secrets: new Set<string>(), containers: new Set<string>() };
+  readonly #alarms: Alarms | undefined;
   readonly #entries = new Counts('type');
   readonly #rotationTimes = new Latency();
   #size: HistorySize | undefined;
@@ -88,6 +93,7 @@ export class Usage {
     this.#holdings = new HoldingsQuery({ sources: this.#sources, now, findNodes });
     this.#timeline = new Timeline({ history: this.#history, now, findNodes });
     this.rotations = new Rotations({ sources: this.#sources, now, onFault, onProgress: (rotation) => this.#progressed(rotation) });
+    this.#alarms = options.notify && new Alarms({ ...options, notify: options.notify, nodes: () => options.registry.all(), rotations: () => this.rotations.list() });
     this.streams = new EventStreams({ now, isLive: options.isLiveToken, first: () => this.rotations.list().map((rotation) => ['rotation', rotationJson(rotation)]) });
   }
 
@@ -187,6 +193,7 @@ export class Usage {
   async sweep(): Promise<void> {
     await this.ledger.archive();
     await this.denials.sweep();
+    this.#alarms?.sweep();
   }
 
   /** Merges the blocks of days that are over, deletes what is too old or too much; every hour. */
@@ -211,6 +218,7 @@ export class Usage {
 
   #noticed(rows: readonly HistoryRow[]): void {
     this.rotations.noticed(rows);
+    this.#alarms?.noticed(rows);
     for (const { entry } of rows) this.#entries.add(entry.type);
     if (this.streams.clients === 0) return;
     for (const row of rows) {
