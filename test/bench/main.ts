@@ -12,11 +12,13 @@ import { benchCore } from './core-throughput.ts';
 import { benchDriver } from './driver.ts';
 import { benchEnvironment } from './environment.ts';
 import { benchFileReads } from './file-reads.ts';
+import { benchLedger } from './ledger.ts';
 import { benchPolicyCheck } from './policy-check.ts';
 import { benchRotation } from './rotation.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core', 'driver', 'policy']);
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core', 'driver', 'policy', 'ledger']);
 if (wanted.delete('policy')) benchPolicyCheck();
+if (wanted.delete('ledger')) await benchLedger();
 if (wanted.size === 0) process.exit();
 const purser = await Installation.start({ driver: wanted.has('driver') });
 try {

@@ -21,6 +21,9 @@ export interface About {
 /** One step of a source: what was found, and how to go on behind it. */
 export interface Item { readonly cursor: string; readonly found: readonly Found[] }
 
+/** Containers whose ids begin alike. */
+const FEW = 8;
+
 interface Place { readonly node: string; readonly container: string }
 
 export class HoldingSources {
@@ -101,7 +104,7 @@ export class HoldingSources {
   }
 
   async *#byId(prefix: string): AsyncGenerator<readonly [string, Place]> {
-    for await (const name of namesBelow(this.#view, 'container/', prefix.slice(0, -1))) {
+    for await (const name of namesBelow(this.#view, 'container/', prefix.slice(0, -1), FEW)) {
       const container = name.replace(/\/$/, '');
       if (container > `${prefix}g`) return;
       if (!container.startsWith(prefix)) continue;

@@ -12,7 +12,7 @@ const HEARTBEAT_MS = 15_000;
 /** The same tells a client how soon to come back. */
 const RETRY_MS = 2_000;
 
-export type UsageEvent = 'rotation' | 'refused' | 'denied' | 'holdings' | 'node' | 'overview';
+export type UsageEvent = 'rotation' | 'refused' | 'denied' | 'holdings';
 
 export interface EventClient {
   readonly tokenId: string;
