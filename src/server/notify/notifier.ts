@@ -44,6 +44,8 @@ export class Notifier {
   readonly #subjects = new Map<string, { since: number; suppressed: number }>();
   readonly #outcomes = new Counts('target', 'outcome');
   readonly #stop = new AbortController();
+  /** Notifications that take a place in the queues, also while they are being stored. */
+  #waiting = 0;
   #dropped = 0;
   #sequence = 0;
 
@@ -59,8 +61,12 @@ export class Notifier {
       const bytes = await options.view.get(key);
       if (bytes === undefined) continue;
       const { target, created, event } = decodeRecord(bytes, queuedSchema, 'notification');
-      if (names.has(target)) notifier.#queue(target).push({ key, target, created, event: event as NotifyEvent });
-      else await options.view.delete(key);
+      if (!names.has(target)) {
+        await options.view.delete(key);
+        continue;
+      }
+      notifier.#waiting++;
+      notifier.#queue(target).push({ key, target, created, event: event as NotifyEvent });
     }
     for (const target of options.targets) notifier.#start(target);
     return notifier;
@@ -85,7 +91,7 @@ export class Notifier {
   families(): Family[] {
     return [
       { name: 'purser_notifications_total', help: 'Notifications by target and outcome', type: 'counter', values: this.#outcomes.values() },
-      single('purser_notifications_queued', 'Notifications that are still to be delivered', 'gauge', this.#size()),
+      single('purser_notifications_queued', 'Notifications that are still to be delivered', 'gauge', this.#waiting),
       single('purser_notifications_dropped_total', 'Notifications that found no room or no receiver for a day', 'counter', this.#dropped),
     ];
   }
@@ -112,15 +118,17 @@ export class Notifier {
 
   async #enqueue(target: NotifyTarget, event: NotifyEvent): Promise<void> {
     const { view, now, log } = this.#options;
-    if (this.#size() >= MAX_QUEUED) {
+    if (this.#waiting >= MAX_QUEUED) {
       if (this.#dropped++ === 0) log.error({ target: target.name }, 'notifications are dropped: too many wait for their receivers');
       return;
     }
+    this.#waiting++;
     const created = now();
     const key = `${String(created).padStart(13, '0')}.${String(++this.#sequence).padStart(8, '0')}.${event.id}`;
-    this.#queue(target.name).push({ key, target: target.name, created, event });
     await view.put(key, encodeRecord({ format: 1, target: target.name, created, event }))
       .catch((error: unknown) => { log.warn({ reason: messageOf(error) }, 'a notification could not be stored; it is lost if the core stops before it is delivered'); });
+    // Behind the write: what is delivered at once must not be stored after it was removed.
+    this.#queue(target.name).push({ key, target: target.name, created, event });
     this.#start(target);
   }
 
@@ -154,6 +162,7 @@ export class Notifier {
         log.error({ target: target.name, event: first.event.type }, 'a notification found no receiver for a day and is dropped');
       }
       queue.shift();
+      this.#waiting--;
       await view.delete(first.key).catch((error: unknown) => { log.warn({ reason: messageOf(error) }, 'a delivered notification could not be removed; it is sent again after a restart'); });
     }
   }
@@ -162,10 +171,6 @@ export class Notifier {
     let queue = this.#queues.get(target);
     if (queue === undefined) this.#queues.set(target, (queue = []));
     return queue;
-  }
-
-  #size(): number {
-    return [...this.#queues.values()].reduce((sum, { length }) => sum + length, 0);
   }
 }
 
