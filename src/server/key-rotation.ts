@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import type { Barrier } from '../core/barrier.ts';
 import type { View } from '../core/view.ts';
-import { PurserError } from '../lib/errors.ts';
+import { isPurserError, PurserError } from '../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 
@@ -102,7 +102,9 @@ export class KeyRotation {
         else if (encryptions - this.#stored >= COUNT_STEP) await this.#store(this.#config);
       });
     } catch (error) {
-      this.#options.onRotation({ error });
+      // Sealed without a close: an opening that failed half way. Nothing to check any more.
+      if (isPurserError(error, 'ERR_BARRIER_SEALED')) clearInterval(this.#timer);
+      else this.#options.onRotation({ error });
     }
   }
 

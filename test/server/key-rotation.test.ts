@@ -81,6 +81,14 @@ describe('KeyRotation', () => {
     assert.ok('error' in (outcomes[0] as object));
   });
 
+  test('check() says nothing about a core that was sealed meanwhile', async () => {
+    const barrier = await openBarrier();
+    const { rotation, outcomes } = await openRotation(barrier);
+    barrier.seal();
+    await rotation.check();
+    assert.deepEqual(outcomes, []);
+  });
+
   test('refuses numbers outside of the bounds', async () => {
     const { rotation } = await openRotation(await openBarrier());
     for (const [maxOperations, intervalSeconds] of [[999_999, 0], [4_000_000_000, 0], [1_000_000, 60], [1_000_000, -1]] as const) {
