@@ -33,6 +33,7 @@ export const ERROR_CODES = {
   ERR_REQUEST_MEDIA_TYPE: 'the content type does not fit the operation',
 
   ERR_LOGIN_INVALID: 'the credentials of a login are not valid',
+  ERR_AUTH_PROVIDER: 'the server that an auth method relies on could not be asked',
 
   ERR_AUDIT_REFUSED: 'no audit device took the entry, so the request was refused',
   ERR_AUDIT_FILE: 'an audit file cannot be opened or written safely',

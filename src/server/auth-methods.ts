@@ -2,6 +2,7 @@
 // whose credentials can be guessed count their failures in another view of the same mount.
 
 import { ApproleMethod } from '../auth/approle/approle-method.ts';
+import { JwtMethod } from '../auth/jwt/jwt-method.ts';
 import { GuardedMethod } from '../auth/method/guarded-method.ts';
 import { Lockouts, type LockoutRule } from '../auth/method/lockouts.ts';
 import { PasswordHasher } from '../auth/userpass/password-hash.ts';
@@ -23,6 +24,7 @@ const hasher = new PasswordHasher();
 
 const METHODS: Readonly<Record<string, CreateMethod>> = {
   approle: (context) => new ApproleMethod(context),
+  jwt: (context) => new JwtMethod(context),
   userpass: (context) => new UserpassMethod(context, hasher),
 };
 

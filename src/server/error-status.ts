@@ -48,6 +48,7 @@ export const ERROR_STATUS: Readonly<Record<ErrorCode, Rule>> = {
   ERR_NODE_LEDGER: INVALID,
   ERR_WORKLOAD_INVALID: INVALID,
 
+  ERR_AUTH_PROVIDER: [502, 'shown'],
   ERR_STORAGE_KEY: INVALID, // a path that is longer than the store takes
   ERR_STORAGE_FULL: [507, 'shown'],
   ERR_AUDIT_REFUSED: INTERNAL,
@@ -92,5 +93,5 @@ export function replyForError(error: unknown): Reply {
 
 /** True when the operator should find `error` in the log: it is not the client's doing. */
 export function isServerFault(error: unknown): boolean {
-  return !isPurserError(error) || ERROR_STATUS[error.code][0] === 500 || ERROR_STATUS[error.code][0] === 507;
+  return !isPurserError(error) || [500, 502, 507].includes(ERROR_STATUS[error.code][0]);
 }

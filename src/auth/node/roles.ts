@@ -6,10 +6,11 @@ import { z } from 'zod';
 import type { View } from '../../core/view.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { parseDurationSeconds } from '../../lib/duration.ts';
+import { matchesGlob } from '../../lib/glob.ts';
 import { decodeRecord, encodeRecord } from '../../lib/json-record.ts';
 import type { SwarmSecretScope } from '../../wire/node-protocol.ts';
 import { validate } from '../../wire/validate.ts';
-import { matchesGlob, selects, type WorkloadFacts } from './selector.ts';
+import { selects, type WorkloadFacts } from './selector.ts';
 
 const MAX_ROLES = 10_000;
 const DEFAULT_IDENTITY_SECONDS = 600;

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 
 import fc from 'fast-check';
 
-import { matchesGlob, selects, type Selectors, type WorkloadFacts } from '../../../src/auth/node/selector.ts';
+import { selects, type Selectors, type WorkloadFacts } from '../../../src/auth/node/selector.ts';
+import { matchesGlob } from '../../../src/lib/glob.ts';
 
 const WEB: WorkloadFacts = { name: 'web-1', image: 'registry/shop/web:2', labels: { team: 'a', tier: 'front' }, service: 'shop_web', stack: 'shop', node: 'n1' };
 

@@ -79,6 +79,28 @@ test('a node joins by its token, pins the CA, resolves, hears of the change, rep
   assert.deepEqual((holdings as unknown as { node: string; version: number; opens: number }[]).map(({ node, version, opens }) => [node, version, opens]), [['n1', 2, 2]]);
 });
 
+test('a container logs in with the identity that the core signed for it, by way of the discovery document over TLS', async () => {
+  const { session } = await joined('n4');
+  await root.write('auth/node/role/identity', { selectors: { image: ['nginx*'] }, identity_audiences: ['purser'] });
+  await root.write('sys/auth/containers', { type: 'jwt' });
+  await root.write('auth/containers/config', { oidc_discovery_url: `${server.address}/v1/identity/oidc`, oidc_discovery_ca_pem: server.caCertificate });
+  await root.write('auth/containers/role/web', {
+    user_claim: '/container/name', user_claim_json_pointer: true, bound_audiences: 'purser', bound_claims_type: 'glob', bound_claims: { image: 'nginx:*', node: 'n4' }, token_policies: 'db',
+  });
+  const identify = async (image: string): Promise<string> => {
+    const { workloads } = await session.call((client) => client.write('node/identity', { workloads: [{ id: 'c'.repeat(64), name: 'web', image, labels: {}, audiences: ['purser'] }] }));
+    return textOf((workloads as unknown as { result: { token: string } }[])[0]?.result.token);
+  };
+  const stranger = new CoreClient({ address: server.address, certificateAuthority: server.caCertificate });
+  const { client_token: token } = await stranger.authenticate('auth/containers/login', { role: 'web', jwt: await identify('nginx:1.27') });
+  await assert.rejects(stranger.authenticate('auth/containers/login', { role: 'web', jwt: await identify('nginx') }), { message: /error validating claims/ });
+  stranger.close();
+  const container = new CoreClient({ address: server.address, certificateAuthority: server.caCertificate, token: textOf(token) });
+  assert.match(textOf(((await container.read('secret/data/db/prod'))['data'] as Record<string, string>)['password']), /^canary-whole-server/);
+  assert.equal((await container.read('auth/token/lookup-self'))['display_name'], 'containers-web');
+  container.close();
+});
+
 test('the CA is believed only when its hash is the one in the token', async () => {
   const { token } = await root.write('auth/node/join-token');
   const { address, ca } = decodeJoinToken(textOf(token));
