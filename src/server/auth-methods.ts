@@ -3,6 +3,7 @@
 
 import { ApproleMethod } from '../auth/approle/approle-method.ts';
 import { JwtMethod } from '../auth/jwt/jwt-method.ts';
+import { KubernetesMethod } from '../auth/kubernetes/kubernetes-method.ts';
 import { GuardedMethod } from '../auth/method/guarded-method.ts';
 import { Lockouts, type LockoutRule } from '../auth/method/lockouts.ts';
 import { PasswordHasher } from '../auth/userpass/password-hash.ts';
@@ -25,6 +26,7 @@ const hasher = new PasswordHasher();
 const METHODS: Readonly<Record<string, CreateMethod>> = {
   approle: (context) => new ApproleMethod(context),
   jwt: (context) => new JwtMethod(context),
+  kubernetes: (context) => new KubernetesMethod(context),
   userpass: (context) => new UserpassMethod(context, hasher),
 };
 

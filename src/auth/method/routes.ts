@@ -11,6 +11,11 @@ export type Operations = Readonly<Partial<Record<Operation, Handler>>>;
 /** Vault's form of names (GenericNameRegex), and `@` inside. ASCII only, so that lower case is one spelling. */
 const NAME = /^\w(?:[\w.@-]{0,126}\w)?$/;
 
+/** True for what the name of a role or user may be. */
+export function isName(text: string): boolean {
+  return NAME.test(text);
+}
+
 /** A handler for POST and PUT, which engines see as create or update. */
 export function write(handler: Handler): Operations {
   return { create: handler, update: handler };
@@ -28,7 +33,7 @@ export class MethodRoutes {
   async handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {
     const { route, name } = routeOf(request.path);
     const operations = this.#routes.get(route);
-    if (operations === undefined || (name !== '' && !NAME.test(name))) throw new PurserError('ERR_REQUEST_NOT_FOUND', 'unsupported path');
+    if (operations === undefined || (name !== '' && !isName(name))) throw new PurserError('ERR_REQUEST_NOT_FOUND', 'unsupported path');
     const handler = operations[request.operation];
     if (handler === undefined) throw new PurserError('ERR_REQUEST_UNSUPPORTED', 'unsupported operation');
     return handler(request, name);
