@@ -149,6 +149,8 @@ export interface TokenParameters {
 export interface Login {
   /** Who logged in, unique within the mount: the alias of the identity. */
   readonly alias: { readonly name: string; readonly metadata?: Readonly<Record<string, string>> };
+  /** The groups that the provider says the user is in, for the external groups of the identity store. */
+  readonly groups?: readonly string[];
   /** Follows the name of the mount in the token's display name; may be empty. */
   readonly displayName: string;
   readonly metadata: Readonly<Record<string, string>>;

@@ -19,7 +19,7 @@ export interface LoginsOptions {
   readonly mounts: Pick<MountTable, 'byAccessor'>;
   readonly now: () => number;
   /** The identity behind a login; absent: none. @throws ERR_REQUEST_DENIED for one that may not log in */
-  readonly identify?: (mount: Mount, alias: Login['alias']) => Promise<{ readonly id: string; readonly policies: readonly string[] }>;
+  readonly identify?: (mount: Mount, login: Pick<Login, 'alias' | 'groups'>) => Promise<{ readonly id: string; readonly policies: readonly string[] }>;
 }
 
 export class Logins {
@@ -43,7 +43,7 @@ export class Logins {
     if (!isWithin(remoteAddress, token.boundCidrs)) throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
     const type = tokenType(token, mount);
     const names = loginPolicies(token);
-    const entity = await identify?.(mount, login.alias) ?? { id: '', policies: [] };
+    const entity = await identify?.(mount, login) ?? { id: '', policies: [] };
     const { id, entry, warnings } = await tokens.create({
       policies: names, type, path: mount.path + path, displayName: displayName(mount.path, login.displayName), metadata: login.metadata, entityId: entity.id,
       ...lifeOf(token, mount), explicitMaxTtlSeconds: token.explicitMaxTtlSeconds, numUses: token.numUses, boundCidrs: token.boundCidrs, renewable: true,

@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { AuditBroker } from '../audit/broker.ts';
 import { EntityStore } from '../auth/identity/entity-store.ts';
+import { GroupStore } from '../auth/identity/group-store.ts';
 import { IdentityEngine } from '../auth/identity/identity-engine.ts';
 import { TokenEngine } from '../auth/token/token-engine.ts';
 import { authObject } from '../auth/token/token-json.ts';
@@ -131,8 +132,15 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const directory = new LeaseDirectory(leases, tokens, now);
     const logFault = (error: unknown): void => { log.error({ reason: reasonOf(error) }, 'tidying failed'); };
     const entities = await EntityStore.open(barrier.view('identity/'), now);
-    const principals = new Principals({ tokens, policies, entities });
-    const logins = new Logins({ tokens, policies, mounts, now, identify: ({ accessor }, alias) => entities.logIn(accessor, alias) });
+    const groups = await GroupStore.open(barrier.view('identity/group/'), now);
+    const principals = new Principals({ tokens, policies, entities, groups });
+    const logins = new Logins({
+      tokens, policies, mounts, now, identify: async ({ accessor }, login) => {
+        const entity = await entities.logIn(accessor, login.alias);
+        await groups.refresh(entity, accessor, login.groups ?? []);
+        return { id: entity.id, policies: principals.identityPolicies(entity) };
+      },
+    });
     const notifier = await Notifier.open({ view: barrier.view('notify/'), targets: options.notifyTargets, now, log });
     const nodes: NodeServices = await createNodeServices({
       ...await nodeOptions(barrier, options, { tokens, policies, mounts }), notify: notifier.isOn ? (event) => notifier.notify(event) : undefined,
@@ -157,9 +165,12 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const tokenEngine = new TokenEngine({
       store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),
       askTerms: (entry) => logins.renewalTerms(entry), onFault: logFault, entityOf: async (name) => (await entities.logIn(TOKEN_ACCESSOR, { name })).id,
-      identityPolicies: async (entityId) => (await entities.ofToken(entityId))?.policies ?? [],
+      identityPolicies: async (entityId) => {
+        const entity = entityId === '' ? undefined : await entities.ofToken(entityId);
+        return entity === undefined ? [] : principals.identityPolicies(entity);
+      },
     });
-    const identity = new IdentityEngine({ store: entities, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
+    const identity = new IdentityEngine({ store: entities, groups, mountOf: (accessor) => mounts.byAccessor(accessor), oidc: nodes.identity });
     for (const mount of builtInMounts(sys, { tokenEngine, cubbyholes, identity, nodes, auditLog })) mounts.addBuiltIn(mount);
     return core;
   } catch (error) {

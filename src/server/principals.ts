@@ -3,6 +3,7 @@
 
 import type { Entity } from '../auth/identity/entity-record.ts';
 import type { EntityStore } from '../auth/identity/entity-store.ts';
+import type { GroupStore } from '../auth/identity/group-store.ts';
 import { canonicalPolicies } from '../auth/token/policy-names.ts';
 import type { TokenEntry, TokenStore } from '../auth/token/token-store.ts';
 import type { Caller } from '../core/logical.ts';
@@ -14,7 +15,7 @@ export interface Principal {
   readonly entry: TokenEntry;
   /** Absent for tokens that no login made. */
   readonly entity: Entity | undefined;
-  /** Those of the token and of its entity. */
+  /** Those of the token, of its entity and of its groups. */
   readonly policies: readonly string[];
   readonly acl: Acl;
 }
@@ -23,12 +24,15 @@ export interface PrincipalsOptions {
   readonly tokens: Pick<TokenStore, 'lookup' | 'lookupAccessor'>;
   readonly policies: Pick<PolicyStore, 'acl'>;
   readonly entities: Pick<EntityStore, 'ofToken'>;
+  readonly groups: Pick<GroupStore, 'policiesOf'>;
 }
 
 export class Principals {
   readonly #options: PrincipalsOptions;
-  /** The united list for an entity and the list of a token; both are the same objects as long as nothing changes. */
-  readonly #united = new WeakMap<Entity, WeakMap<readonly string[], readonly string[]>>();
+  /** What the entity and its groups give, by the list of the groups: both are the same objects as long as nothing changes. */
+  readonly #identity = new WeakMap<Entity, { readonly groups: readonly string[]; readonly policies: readonly string[] }>();
+  /** The united list for the one above and that of a token. */
+  readonly #united = new WeakMap<readonly string[], WeakMap<readonly string[], readonly string[]>>();
 
   constructor(options: PrincipalsOptions) {
     this.#options = options;
@@ -51,6 +55,15 @@ export class Principals {
     return this.#options.policies.acl(policies, entityId === '' ? undefined : await this.#options.entities.ofToken(entityId));
   }
 
+  /** What an entity and its groups add to the policies of its tokens. */
+  identityPolicies(entity: Entity): readonly string[] {
+    const groups = this.#options.groups.policiesOf(entity);
+    if (groups.length === 0) return entity.policies;
+    let known = this.#identity.get(entity);
+    if (known?.groups !== groups) this.#identity.set(entity, known = { groups, policies: canonicalPolicies([...entity.policies, ...groups]) });
+    return known.policies;
+  }
+
   async #of(tokenId: string, entry: TokenEntry): Promise<Principal | undefined> {
     const { policies, entities } = this.#options;
     if (entry.entityId === '') return { tokenId, entry, entity: undefined, policies: entry.policies, acl: policies.acl(entry.policies) };
@@ -61,11 +74,12 @@ export class Principals {
   }
 
   #unite(entity: Entity, own: readonly string[]): readonly string[] {
-    if (entity.policies.length === 0) return own;
-    let byToken = this.#united.get(entity);
-    if (byToken === undefined) this.#united.set(entity, byToken = new WeakMap());
+    const added = this.identityPolicies(entity);
+    if (added.length === 0) return own;
+    let byToken = this.#united.get(added);
+    if (byToken === undefined) this.#united.set(added, byToken = new WeakMap());
     let united = byToken.get(own);
-    if (united === undefined) byToken.set(own, united = canonicalPolicies([...own, ...entity.policies]));
+    if (united === undefined) byToken.set(own, united = canonicalPolicies([...own, ...added]));
     return united;
   }
 }

@@ -49,6 +49,13 @@ describe('identity/entity', () => {
     ['an alias at no mount', 'identity/entity-alias', { name: 'x', mount_accessor: 'auth_none_1' }, /invalid mount accessor/],
     ['an alias without a mount', 'identity/entity-alias', { name: 'x' }, /missing mount_accessor/],
     ['an alias without a name', 'identity/entity-alias', { mount_accessor: 'auth_token_builtin' }, /name of an alias/],
+    ['root in a group', 'identity/group', { name: 'g', policies: 'root' }, /cannot contain root/],
+    ['a group of groups', 'identity/group', { name: 'g', member_group_ids: [UNKNOWN] }, /member_group_ids/],
+    ['a member who is not there', 'identity/group', { name: 'g', member_entity_ids: [UNKNOWN] }, /does not exist/],
+    ['an unknown type of group', 'identity/group', { name: 'g', type: 'x' }, /internal or external/],
+    ['an alias of no group', 'identity/group-alias', { name: 'g', mount_accessor: 'auth_token_builtin', canonical_id: UNKNOWN }, /canonical_id/],
+    ['an alias of a group at no mount', 'identity/group-alias', { name: 'g', mount_accessor: 'none', canonical_id: UNKNOWN }, /mount accessor/],
+    ['no group to look up', 'identity/lookup/group', {}, /exactly one/],
     ['no selector', 'identity/lookup/entity', {}, /not supplied/],
     ['two selectors', 'identity/lookup/entity', { id: UNKNOWN, name: 'x' }, /only one/],
     ['half a selector', 'identity/lookup/entity', { alias_name: 'x' }, /both/],
@@ -94,5 +101,31 @@ describe('identity/entity-alias', () => {
     assert.equal((await server.call('GET', `identity/entity-alias/id/${id}`)).status, 404);
     assert.equal((await server.call('POST', 'identity/entity/batch-delete', { body: { entity_ids: [ann, UNKNOWN] } })).status, 204);
     assert.equal((await server.call('GET', `identity/entity/id/${ann}`)).status, 404);
+  });
+});
+
+describe('identity/group', () => {
+  test('is made, read, listed, changed, looked up and deleted, with its alias', async () => {
+    const entity = (await server.call('POST', 'identity/entity', { body: { name: 'member' } })).body.data.id as string;
+    const made = (await server.call('POST', 'identity/group', { body: { name: 'Devs', policies: ['dev'], member_entity_ids: [entity], metadata: { a: 'b' } } })).body.data;
+    const id = made.id as string;
+    assert.equal(made.name, 'Devs');
+    const { creation_time, last_update_time, ...data } = (await server.call('GET', 'identity/group/name/devs')).body.data as Record<string, string>;
+    assert.match(`${creation_time} ${last_update_time}`, /^\d{4}-\S+Z \d{4}-\S+Z$/);
+    assert.deepEqual(data, { alias: {}, id, member_entity_ids: [entity], member_group_ids: null, metadata: { a: 'b' }, name: 'Devs', namespace_id: 'root', parent_group_ids: null, policies: ['dev'], type: 'internal' });
+    assert.equal((await server.call('POST', `identity/group/id/${id}`, { body: { policies: 'dev,ops' } })).status, 204);
+    assert.deepEqual((await server.call('POST', 'identity/lookup/group', { body: { name: 'DEVS' } })).body.data.policies, ['dev', 'ops']);
+    assert.equal((await server.call('POST', 'identity/lookup/group', { body: { id: UNKNOWN } })).status, 204);
+    const external = (await server.call('POST', 'identity/group', { body: { name: 'ext', type: 'external' } })).body.data.id as string;
+    const alias = (await server.call('POST', 'identity/group-alias', { body: { name: 'x', mount_accessor: 'auth_token_builtin', canonical_id: external } })).body.data;
+    assert.equal(alias.canonical_id, external);
+    assert.equal((await server.call('GET', `identity/group-alias/id/${alias.id}`)).body.data.mount_path, 'auth/token/');
+    assert.deepEqual((await server.call('POST', 'identity/lookup/group', { body: { alias_name: 'x', alias_mount_accessor: 'auth_token_builtin' } })).body.data.id, external);
+    assert.deepEqual((await server.call('LIST', 'identity/group-alias/id')).body.data.keys, [alias.id]);
+    assert.deepEqual((await server.call('LIST', 'identity/group/name')).body.data.keys, ['Devs', 'ext']);
+    assert.equal((await server.call('DELETE', `identity/group-alias/id/${alias.id}`)).status, 204);
+    for (const group of [id, external]) assert.equal((await server.call('DELETE', `identity/group/id/${group}`)).status, 204);
+    assert.equal((await server.call('LIST', 'identity/group/id')).status, 404);
+    await server.call('DELETE', `identity/entity/id/${entity}`);
   });
 });

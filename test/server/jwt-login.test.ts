@@ -79,6 +79,29 @@ path "auth/token/create" { capabilities = ["update"] }` });
     assert.equal((await server.call('GET', 'auth/token/lookup-self', { token })).status, 403);
   });
 
+  test('external groups: membership is what the last login said, and its policies count at once, in and out', async () => {
+    const path = await mount(undefined, { groups_claim: '/realm/groups' });
+    const accessor = await accessorOf(path);
+    await post('sys/policies/acl/dev', { policy: 'path "secret/data/dev/*" { capabilities = ["create", "update"] }' });
+    const { id: group } = (await post('identity/group', { name: 'developers', type: 'external', policies: 'dev' })).body.data;
+    assert.equal((await post('identity/group-alias', { name: 'dev', mount_accessor: accessor, canonical_id: group })).status, 200);
+    const write = async (who: string) => (await post('secret/data/dev/x', { data: { a: 1 } }, who)).status;
+    const inGroup = (await logIn(path, await provider.sign({ realm: { groups: ['ops', 'dev'] } }))).body.auth;
+    assert.deepEqual([inGroup.identity_policies, inGroup.policies, await write(inGroup.client_token)], [['dev'], ['app', 'default', 'dev'], 200]);
+    assert.deepEqual((await server.call('GET', `identity/entity/id/${inGroup.entity_id}`)).body.data.group_ids, [group]);
+    assert.deepEqual((await server.call('GET', `identity/group/id/${group}`)).body.data.member_entity_ids, [inGroup.entity_id]);
+    const other = (await logIn(path, await provider.sign({ sub: 'eve', realm: { groups: ['Dev', 'de', 'dev '] } }))).body.auth;
+    assert.equal(await write(other.client_token), 403);
+    const elsewhere = await mount(undefined, { groups_claim: 'groups' });
+    assert.equal(await write((await logIn(elsewhere, await provider.sign({ groups: 'dev' }))).body.auth.client_token), 403, 'the same name at another mount');
+    const out = (await logIn(path, await provider.sign({ realm: { groups: [] } }))).body.auth;
+    assert.deepEqual([out.identity_policies, await write(out.client_token), await write(inGroup.client_token)], [undefined, 403, 403]);
+    await logIn(path, await provider.sign({ realm: { groups: 'dev' } }));
+    assert.equal(await write(inGroup.client_token), 200);
+    await server.call('DELETE', `identity/group/id/${group}`);
+    assert.equal(await write(inGroup.client_token), 403);
+  });
+
   const FORGED: readonly (readonly [string, (genuine: string) => string | Promise<string>])[] = [
     ['an empty one', () => ''], ['junk', () => 'a.b.c'], ['one without a signature', (jwt) => `${jwt.split('.').slice(0, 2).join('.')}.`],
     ['alg none', (jwt) => `${encode({ alg: 'none' })}.${jwt.split('.')[1]}.`],
@@ -110,6 +133,7 @@ path "auth/token/create" { capabilities = ["update"] }` });
     ['an audience where the role binds none', {}, { bound_audiences: [], bound_subject: 'ann' }, /^audience claim found in JWT but no audiences bound to the role$/],
     ['another subject', { sub: 'bob' }, { bound_subject: 'ann' }, /subject/], ['a bound claim that is missing', {}, { bound_claims: { '/org/unit': 'sea' } }, /error validating claims/],
     ['a bound claim that does not match its glob', { team: 'red' }, { bound_claims_type: 'glob', bound_claims: { team: ['b*'] } }, /error validating claims/],
+    ['no groups where the role wants them', {}, { groups_claim: '/realm/groups' }, /claim not found/], ['groups of a wrong type', { groups: { a: 'dev' } }, { groups_claim: 'groups' }, /string list/], ['groups that are no texts', { groups: ['dev', 1] }, { groups_claim: 'groups' }, /string list/],
     ['no user', { sub: undefined }, {}, /claim "sub" not found/], ['a user that is no text', { sub: 7 }, {}, /could not be converted/], ['a user with a control character', { sub: 'a\u0000' }, {}, /name of an alias/],
   ];
   for (const [title, claims, role, message] of CLAIMS) {
@@ -208,7 +232,7 @@ path "auth/token/create" { capabilities = ["update"] }` });
 
   const ROLES: readonly (readonly [string, object, RegExp])[] = [
     ['no bound', { user_claim: 'sub' }, /at least one bound/], ['no user claim', { bound_subject: 'x' }, /user claim/], ['root', { user_claim: 'sub', bound_subject: 'x', token_policies: 'root' }, /root/],
-    ['another type', { role_type: 'oidc', user_claim: 'sub', bound_subject: 'x' }, /type jwt/], ['groups, which are not there yet', { user_claim: 'sub', bound_subject: 'x', groups_claim: 'g' }, /groups/],
+    ['another type', { role_type: 'oidc', user_claim: 'sub', bound_subject: 'x' }, /type jwt/],
     ['a metadata key of the method', { user_claim: 'sub', bound_subject: 'x', claim_mappings: { a: 'role' } }, /reserved/], ['two claims for one key', { user_claim: 'sub', bound_subject: 'x', claim_mappings: { a: 'k', b: 'k' } }, /same metadata key/],
     ['a bound claim without values', { user_claim: 'sub', bound_claims: { a: [] } }, /bound claim/], ['a bound claim that is an object', { user_claim: 'sub', bound_claims: { a: {} } }, /bound claim/],
     ['an unknown kind of claims', { user_claim: 'sub', bound_subject: 'x', bound_claims_type: 'regex' }, /string or glob/],

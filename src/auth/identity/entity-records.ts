@@ -67,7 +67,7 @@ export class EntityRecords {
     for (let after: string | undefined; ;) {
       const page = await this.#view.list('entity/', after === undefined ? { limit: PAGE } : { after, limit: PAGE });
       for (const id of page) {
-        const entity = await this.byId(id);
+        const entity = await this.#read(id); // not through the cache, which is for those who make requests
         if (entity !== undefined) yield entity;
       }
       after = page.at(-1);

@@ -1,27 +1,24 @@
 // `identity/` (Vault's API: developer.hashicorp.com/vault/api-docs/secret/identity): entities and aliases. Policies decided who may
 // call. The paths below `oidc/` belong to another engine, the public keys of container identities.
 
-import type { Engine, JsonObject, LogicalRequest, LogicalResponse, Operation } from '../../core/logical.ts';
+import type { Engine, JsonObject, LogicalRequest, LogicalResponse } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { stringField, stringListField } from '../../lib/fields.ts';
 import { entityWish, metadataField } from './entity-input.ts';
-import type { Alias, Entity } from './entity-record.ts';
 import type { AliasWish, EntitySelector, EntityStore } from './entity-store.ts';
-import { aliasData, aliasInfo, entityData, entityInfo, type MountOf } from './identity-json.ts';
+import { groupRoutes, type Handlers } from './group-routes.ts';
+import type { GroupStore } from './group-store.ts';
+import { aliasData, aliasInfo, entityData, entityInfo, listed, MAX_LISTED_INFO, type MountOf } from './identity-json.ts';
 
 export interface IdentityEngineOptions {
   readonly store: EntityStore;
+  readonly groups: GroupStore;
   readonly mountOf: MountOf;
   /** Serves what is below `oidc/`. */
   readonly oidc: Engine;
 }
 
-type Handler = (request: LogicalRequest, name: string) => Promise<LogicalResponse | undefined>;
-type Handlers = Readonly<Partial<Record<Operation, Handler>>>;
-
 const OIDC = 'oidc/';
-/** Longer lists come without `key_info`. */
-const MAX_LISTED_INFO = 1_000;
 
 export class IdentityEngine implements Engine {
   readonly unauthenticatedPaths: readonly string[];
@@ -51,6 +48,7 @@ export class IdentityEngine implements Engine {
         read: (_request, id) => this.#readAlias(id), update: ({ data }, id) => this.#writeAlias({ ...data, id }), delete: async (_request, id) => nothing(store.deleteAlias(id)),
       }],
       ['lookup/entity', { update: ({ data }) => this.#readEntity(selectorOf(data)) }],
+      ...groupRoutes(options),
     ]);
   }
 
@@ -71,13 +69,19 @@ export class IdentityEngine implements Engine {
 
   async #readEntity(selector: EntitySelector): Promise<LogicalResponse | undefined> {
     const entity = await this.#options.store.find(selector);
-    return entity && { data: entityData(entity, this.#options.mountOf) };
+    if (entity === undefined) return undefined;
+    const groupIds = this.#options.groups.of(entity).map(({ id }) => id);
+    return { data: { ...entityData(entity, this.#options.mountOf), direct_group_ids: groupIds, group_ids: groupIds } };
   }
 
   async #listEntities(by: 'id' | 'name'): Promise<LogicalResponse> {
-    const entities = await collect(this.#options.store.all());
-    const keys = entities.map((entity) => entity[by]).sort();
-    return listed(keys, by === 'name' ? undefined : () => entities.map((entity) => [entity.id, entityInfo(entity, this.#options.mountOf)] as const));
+    const keys: string[] = [];
+    const info: (readonly [string, JsonObject])[] = [];
+    for await (const entity of this.#options.store.all()) {
+      keys.push(entity[by]);
+      if (by === 'id' && keys.length <= MAX_LISTED_INFO) info.push([entity.id, entityInfo(entity, this.#options.mountOf)]);
+    }
+    return listed(keys, info);
   }
 
   async #batchDelete(data: JsonObject): Promise<undefined> {
@@ -111,9 +115,15 @@ export class IdentityEngine implements Engine {
   }
 
   async #listAliases(): Promise<LogicalResponse> {
-    const entities = await collect(this.#options.store.all());
-    const aliases = entities.flatMap((entity) => entity.aliases.map((alias): readonly [Alias, Entity] => [alias, entity]));
-    return listed(aliases.map(([{ id }]) => id).sort(), () => aliases.map(([alias, entity]) => [alias.id, aliasInfo(alias, entity, this.#options.mountOf)] as const));
+    const keys: string[] = [];
+    const info: (readonly [string, JsonObject])[] = [];
+    for await (const entity of this.#options.store.all()) {
+      for (const alias of entity.aliases) {
+        keys.push(alias.id);
+        if (keys.length <= MAX_LISTED_INFO) info.push([alias.id, aliasInfo(alias, entity, this.#options.mountOf)]);
+      }
+    }
+    return listed(keys, info);
   }
 }
 
@@ -143,17 +153,6 @@ function aliasWish(data: JsonObject): AliasWish {
     ...(id === undefined ? {} : { id }), ...(name === undefined ? {} : { name }), ...(mountAccessor === undefined ? {} : { mountAccessor }),
     ...(entityId === undefined ? {} : { entityId }), ...(customMetadata === undefined ? {} : { customMetadata }),
   };
-}
-
-function listed(keys: readonly string[], info?: () => readonly (readonly [string, JsonObject])[]): LogicalResponse {
-  const isShort = info !== undefined && keys.length > 0 && keys.length <= MAX_LISTED_INFO;
-  return { data: { keys, ...(isShort ? { key_info: Object.fromEntries(info()) } : {}) } };
-}
-
-async function collect(entities: AsyncGenerator<Entity>): Promise<Entity[]> {
-  const all: Entity[] = [];
-  for await (const entity of entities) all.push(entity);
-  return all;
 }
 
 async function nothing(work: Promise<void>): Promise<undefined> {

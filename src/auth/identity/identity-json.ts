@@ -1,15 +1,24 @@
 // Entities and aliases as Vault's API shows them.
 
-import type { JsonObject } from '../../core/logical.ts';
+import type { JsonObject, LogicalResponse } from '../../core/logical.ts';
 import type { Alias, Entity } from './entity-record.ts';
 
 /** Where an accessor is mounted; undefined when nowhere (any more). */
 export type MountOf = (accessor: string) => { readonly path: string; readonly type: string } | undefined;
 
+/** Longer lists come without `key_info`. */
+export const MAX_LISTED_INFO = 1_000;
+
+/** With `key_info` when there is one for each key. */
+export function listed(keys: readonly string[], info: readonly (readonly [string, JsonObject])[] = []): LogicalResponse {
+  const isWhole = keys.length > 0 && info.length === keys.length;
+  return { data: { keys: [...keys].sort(), ...(isWhole ? { key_info: Object.fromEntries(info) } : {}) } };
+}
+
 export function entityData(entity: Entity, mountOf: MountOf): JsonObject {
   return {
     aliases: entity.aliases.map((alias) => aliasData(alias, entity, mountOf)),
-    creation_time: timeText(entity.createdAt), direct_group_ids: [], disabled: entity.disabled, group_ids: [], id: entity.id, inherited_group_ids: [],
+    creation_time: timeText(entity.createdAt), disabled: entity.disabled, id: entity.id, inherited_group_ids: [],
     last_update_time: timeText(entity.updatedAt), merged_entity_ids: listOrNull(entity.mergedIds), metadata: mapOrNull(entity.metadata), name: entity.name,
     namespace_id: 'root', policies: entity.policies,
   };

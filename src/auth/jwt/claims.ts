@@ -19,6 +19,7 @@ export type BoundClaims = Readonly<Record<string, readonly (string | number | bo
 const CLOCK_SKEW_SECONDS = 60;
 const LEEWAY_SECONDS = 150;
 const MAX_POINTER_STEPS = 32;
+const MAX_GROUPS = 1_000;
 
 /** The value of a claim; undefined when there is none. */
 export function claimAt(claims: JsonObject, name: string): JsonValue | undefined {
@@ -75,6 +76,15 @@ export function mappedClaims(claims: JsonObject, mappings: Readonly<Record<strin
     metadata.set(key, String(claim));
   }
   return Object.fromEntries(metadata);
+}
+
+/** The names of groups in a claim: a list of texts, or one text. @throws ERR_REQUEST_INVALID for anything else, and when it is not there */
+export function groupsClaim(claims: JsonObject, name: string): readonly string[] {
+  const claim = claimAt(claims, name);
+  if (claim === undefined || claim === null) throw new PurserError('ERR_REQUEST_INVALID', `failed to fetch groups: ${JSON.stringify(name)} claim not found in token`);
+  const groups = Array.isArray(claim) ? claim as readonly JsonValue[] : [claim];
+  if (groups.length > MAX_GROUPS || !groups.every((group) => typeof group === 'string')) throw new PurserError('ERR_REQUEST_INVALID', `${JSON.stringify(name)} claim could not be converted to string list`);
+  return groups.filter((group) => group !== '');
 }
 
 function pointed(claims: JsonObject, pointer: string): JsonValue | undefined {

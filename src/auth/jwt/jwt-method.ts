@@ -7,7 +7,7 @@ import { PurserError } from '../../lib/errors.ts';
 import { stringField } from '../../lib/fields.ts';
 import { MethodRecords } from '../method/method-records.ts';
 import type { MethodRoutes } from '../method/routes.ts';
-import { claimAt, mappedClaims, requireAudience, requireClaims, requireTimes } from './claims.ts';
+import { claimAt, groupsClaim, mappedClaims, requireAudience, requireClaims, requireTimes } from './claims.ts';
 import { configSchema, issuerOf, keysOf, readConfig, showConfig, tryKeys, type JwtConfig } from './config.ts';
 import { readRole, roleSchema, showRole, type JwtRole } from './role.ts';
 import { ALGORITHMS, verifiedClaims, type VerificationKeys } from './signature.ts';
@@ -78,7 +78,8 @@ function loginOf(claims: JsonObject, role: JwtRole, roleName: string): Login {
   if (user === undefined || user === null || user === '') throw invalid(`claim ${JSON.stringify(role.userClaim)} not found in token`);
   if (typeof user !== 'string') throw invalid(`claim ${JSON.stringify(role.userClaim)} could not be converted to string`);
   const metadata = { ...mappedClaims(claims, role.claimMappings), role: roleName };
-  return { alias: { name: user, metadata }, displayName: user, metadata, token: role.token, state: { role: roleName } };
+  const groups = role.groupsClaim === '' ? [] : groupsClaim(claims, role.groupsClaim);
+  return { alias: { name: user, metadata }, groups, displayName: user, metadata, token: role.token, state: { role: roleName } };
 }
 
 /** The issuer of a discovery URL may or may not end in a slash; a bound issuer is taken as it is. */

@@ -69,8 +69,6 @@ export function showRole(role: JwtRole): JsonObject {
 function requireType(data: JsonObject): void {
   const type = stringField(data, 'role_type') ?? '';
   if (type !== '' && type !== 'jwt') throw new PurserError('ERR_REQUEST_INVALID', "only roles of the type jwt are offered", { hint: 'set role_type to jwt' });
-  const groups = stringField(data, 'groups_claim') ?? '';
-  if (groups !== '') throw new PurserError('ERR_REQUEST_INVALID', 'groups_claim is not supported: there are no identity groups yet', { hint: 'bind groups with bound_claims, one role for each' });
 }
 
 function requireBounds({ userClaim, boundAudiences, boundSubject, boundClaims: claims, token }: JwtRole): void {
