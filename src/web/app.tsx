@@ -4,10 +4,12 @@ import type { JSX } from 'preact';
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { Api } from './api.ts';
 import { follow } from './live.ts';
+import { Audit } from './pages/audit.tsx';
 import { Container, Containers } from './pages/container.tsx';
 import { MatrixView } from './pages/matrix.tsx';
 import { Node, Nodes } from './pages/nodes.tsx';
 import { Overview } from './pages/overview.tsx';
+import { Roles } from './pages/roles.tsx';
 import { Secret } from './pages/secret.tsx';
 import { Secrets } from './pages/secrets.tsx';
 import { Mark, SignIn } from './pages/sign-in.tsx';
@@ -15,7 +17,7 @@ import { linkTo, useLocation, type Location } from './router.ts';
 import { ApiProvider, signOut, storedSession, storeSession, type Session } from './session.ts';
 import { nextTheme, storedTheme, useTheme } from './theme.ts';
 
-const VIEWS = [['', 'Overview'], ['secrets', 'Secrets'], ['containers', 'Containers'], ['nodes', 'Nodes'], ['matrix', 'Matrix']] as const;
+const VIEWS = [['', 'Overview'], ['secrets', 'Secrets'], ['containers', 'Containers'], ['nodes', 'Nodes'], ['matrix', 'Matrix'], ['roles', 'Roles'], ['audit', 'Audit']] as const;
 
 export function App(): JSX.Element {
   const [session, setSession] = useState(storedSession);
@@ -60,6 +62,8 @@ function View({ location: { segments: [view = '', name], query } }: { readonly l
     case 'containers': return name === undefined ? <Containers /> : <Container id={name} />;
     case 'nodes': return name === undefined ? <Nodes /> : <Node name={name} />;
     case 'matrix': return <MatrixView />;
+    case 'roles': return <Roles />;
+    case 'audit': return <Audit />;
     default: return <><h1>Not found</h1><p>There is no such view. <a href={linkTo([])}>Back to the overview</a></p></>;
   }
 }

@@ -28,7 +28,7 @@ export async function follow(api: Api, signal: AbortSignal): Promise<void> {
   };
   while (!signal.aborted) {
     try {
-      await api.events('sys/usage/events', (_name, data) => { tell(pathOf(data)); }, signal);
+      await api.events('sys/usage/events', (_name, data) => { for (const path of pathsOf(data)) tell(path); }, signal);
     } catch (error) {
       if (error instanceof ApiError && [403, 404, 405].includes(error.status)) return;
     }
@@ -36,8 +36,12 @@ export async function follow(api: Api, signal: AbortSignal): Promise<void> {
   }
 }
 
-function pathOf(data: unknown): string | undefined {
-  return typeof data === 'object' && data !== null && 'path' in data && typeof data.path === 'string' ? data.path : undefined;
+/** Of a step of a rotation its secret, of a change of holdings all that changed; of a refusal none. */
+function pathsOf(data: unknown): readonly (string | undefined)[] {
+  if (typeof data !== 'object' || data === null) return [];
+  if ('path' in data && typeof data.path === 'string') return [data.path];
+  if ('secrets' in data && Array.isArray(data.secrets)) return data.secrets.filter((path) => typeof path === 'string');
+  return [undefined];
 }
 
 export function useLive(listener: LiveListener): void {

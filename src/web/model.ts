@@ -1,4 +1,4 @@
-// What the answers of the core mean on the page: pure functions over the rows of `GET sys/usage` (PROTOCOL.md 1.7).
+// The answers of `GET sys/usage…` and `GET sys/audit/log` (PROTOCOL.md 1.7) as the page uses them, and what it makes of them: pure functions.
 
 export interface ProcessCount { readonly executable: string; readonly name: string; readonly uid: number; readonly pid: number; readonly count: number; readonly first_time: string; readonly last_time: string }
 
@@ -8,7 +8,6 @@ export interface Holding {
   readonly container: string;
   readonly image: string;
   readonly service?: string;
-  readonly stack?: string;
   readonly path: string;
   readonly field?: string;
   readonly target: string;
@@ -20,76 +19,70 @@ export interface Holding {
   readonly opens: number;
   readonly last_opened_time: string | null;
   readonly processes: readonly ProcessCount[];
-  readonly refused: number;
-  readonly refused_processes: readonly ProcessCount[];
-  readonly on_rotate?: { readonly action: string; readonly outcome: string; readonly message?: string };
+  readonly pinned?: boolean;
+  readonly needs_restart?: boolean;
 }
 
-export interface Usage { readonly holdings: readonly Holding[]; readonly truncated?: boolean }
+export interface Holdings { readonly holdings: readonly Holding[]; readonly truncated?: boolean }
 
-/** One secret as all its holders together have it. */
-export interface SecretInUse {
-  readonly path: string;
-  /** Distinct containers that hold it. */
-  readonly containers: number;
-  /** The newest version that anyone holds. */
-  readonly newest: number;
-  /** Containers that hold the newest version. */
-  readonly onNewest: number;
-  readonly services: readonly string[];
+/** How far a rotation has come, counted in containers. */
+export interface Rotation { readonly path: string; readonly version: number; readonly total: number; readonly current: number; readonly need_restart: number; readonly started_time?: string; readonly finished_time?: string | null }
+
+/** A line of history. Which fields there are depends on `type`. */
+export interface Entry {
+  readonly time: string;
+  readonly type: string;
+  readonly node: string;
+  readonly container: string;
+  readonly container_id?: string;
+  readonly path?: string;
+  readonly version?: number;
+  readonly count?: number;
+  readonly process?: { readonly executable: string; readonly name: string; readonly uid: number };
+  readonly reason?: string;
+  readonly message?: string;
+  readonly action?: string;
+  readonly outcome?: string;
+  readonly secrets?: readonly { readonly path: string; readonly field?: string; readonly version: number; readonly target: string }[];
 }
 
-const isHeld = ({ released_time: released }: Holding): boolean => released === null;
+export interface Reader extends ProcessCount { readonly outcome: 'read' | 'refused'; readonly container_id?: string; readonly container: string; readonly node: string }
 
-/** True for a value that does not follow rotations by itself: a variable of the main process keeps its version until a restart. */
-export function isVariable({ target }: Holding): boolean {
-  return target.startsWith('env:');
+export interface Cell { readonly secret: string; readonly service?: string; readonly container?: string; readonly containers: number; readonly versions: readonly number[]; readonly opens: number; readonly last_opened_time: string | null }
+
+export interface SecretInUse { readonly path: string; readonly holders: readonly string[]; readonly containers: number; readonly versions: readonly number[]; readonly lastOpened: string | null }
+
+const holderOf = ({ service, container = '' }: Cell): string => service ?? container;
+
+/** One line for each secret that is held. */
+export function secretsInUse(cells: readonly Cell[]): SecretInUse[] {
+  return [...grouped(cells, ({ secret }) => secret)].map(([path, group]) => ({
+    path, holders: group.map(holderOf).sort(), containers: group.reduce((sum, { containers }) => sum + containers, 0),
+    versions: [...new Set(group.flatMap(({ versions }) => versions))].sort((a, b) => a - b),
+    lastOpened: group.map(({ last_opened_time: time }) => time ?? '').sort().at(-1) || null,
+  })).sort((a, b) => a.path.localeCompare(b.path));
 }
 
-export function secretsInUse(holdings: readonly Holding[]): SecretInUse[] {
-  return [...grouped(holdings.filter(isHeld), ({ path }) => path)].map(([path, rows]) => {
-    const newest = Math.max(...rows.map(({ version }) => version));
-    const behind = new Set(rows.filter(({ version }) => version < newest).map(({ container_id: id }) => id));
-    const all = new Set(rows.map(({ container_id: id }) => id));
-    return { path, containers: all.size, newest, onNewest: all.size - behind.size, services: [...new Set(rows.flatMap(({ service }) => service ?? []))].sort() };
-  }).sort((a, b) => a.path.localeCompare(b.path));
-}
-
-/** Containers by how far a rotation to `version` has come. */
-export function rotationProgress(holdings: readonly Holding[], version: number): { readonly done: number; readonly all: number } {
-  const held = holdings.filter(isHeld);
-  const behind = new Set(held.filter((row) => row.version < version).map(({ container_id: id }) => id));
-  const all = new Set(held.map(({ container_id: id }) => id));
-  return { done: all.size - behind.size, all: all.size };
-}
-
-/** Services (or, outside of Swarm, containers) × secrets, with the versions held. */
 export interface Matrix {
   readonly columns: readonly string[];
-  readonly rows: readonly { readonly name: string; readonly cells: ReadonlyMap<string, readonly number[]> }[];
+  readonly rows: readonly { readonly name: string; readonly cells: ReadonlyMap<string, Cell> }[];
+  /** The newest version held of each secret. */
+  readonly newest: ReadonlyMap<string, number>;
 }
 
-export function matrixOf(holdings: readonly Holding[]): Matrix {
-  const held = holdings.filter(isHeld);
-  const rows = [...grouped(held, ({ service, container }) => service ?? container)].map(([name, group]) => ({
-    name, cells: new Map([...grouped(group, ({ path }) => path)].map(([path, cell]) => [path, [...new Set(cell.map(({ version }) => version))].sort((a, b) => a - b)])),
-  }));
-  return { columns: [...new Set(held.map(({ path }) => path))].sort(), rows: rows.sort((a, b) => a.name.localeCompare(b.name)) };
+export function matrixOf(cells: readonly Cell[]): Matrix {
+  return {
+    columns: [...new Set(cells.map(({ secret }) => secret))].sort(),
+    rows: [...grouped(cells, holderOf)].map(([name, group]) => ({ name, cells: new Map(group.map((cell) => [cell.secret, cell])) })).sort((a, b) => a.name.localeCompare(b.name)),
+    newest: new Map([...grouped(cells, ({ secret }) => secret)].map(([secret, group]) => [secret, Math.max(...group.flatMap(({ versions }) => versions))])),
+  };
 }
 
-export interface Moment { readonly time: string; readonly what: 'granted' | 'rotated' | 'opened' | 'released'; readonly who: string; readonly detail: string }
-
-/** What happened around a secret or a container, newest first. */
-export function momentsOf(holdings: readonly Holding[]): Moment[] {
-  const moments: Moment[] = [];
-  for (const row of holdings) {
-    const who = row.container;
-    if (row.granted_time !== null) moments.push({ time: row.granted_time, what: 'granted', who, detail: `${row.path} at ${row.target}` });
-    if (row.rotated_time !== null) moments.push({ time: row.rotated_time, what: 'rotated', who, detail: `${row.path} to version ${String(row.version)}` });
-    if (row.last_opened_time !== null) moments.push({ time: row.last_opened_time, what: 'opened', who, detail: `${String(row.opens)} times, last by ${row.processes.at(-1)?.executable ?? 'unknown'}` });
-    if (row.released_time !== null) moments.push({ time: row.released_time, what: 'released', who, detail: row.released_reason ?? '' });
-  }
-  return moments.sort((a, b) => b.time.localeCompare(a.time));
+/** What a line of history says beside when, what and where. */
+export function detailOf({ path, version, count, process, reason, message, action, outcome, secrets }: Entry): string {
+  const held = secrets?.map((secret) => `${secret.path}${secret.field === undefined ? '' : `#${secret.field}`} v${String(secret.version)}`).join(', ');
+  const by = process === undefined ? undefined : `by ${process.executable || process.name} (uid ${String(process.uid)})${count === undefined || count === 1 ? '' : ` ${String(count)} times`}`;
+  return [path, version === undefined ? undefined : `version ${String(version)}`, held, by, action, outcome, reason, message].filter((part) => part !== undefined && part !== '').join(' · ');
 }
 
 /** Groups in order of first appearance. */

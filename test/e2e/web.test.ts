@@ -98,7 +98,7 @@ describe('the web page', () => {
     await other.getByRole('button', { name: /Write/ }).click();
     await other.getByText('wrote version 2').waitFor();
     await other.locator('.rotation .figure').filter({ hasText: '100 %' }).waitFor({ timeout: 15_000 });
-    await other.getByText('Version 2 is the newest').waitFor();
+    await other.getByText('Version 2 is the current one').waitFor();
     assert.equal(await docker('exec', 'web-3', 'cat', '/run/secrets/pw'), `${CANARY}-2`);
     assert.equal(await docker('exec', 'web-3', 'cat', '/run/secrets/user'), 'app', 'the other field stayed');
     await screenshot(other, 'rotated');
@@ -113,7 +113,7 @@ describe('the web page', () => {
     assert.equal((await page.content()).includes(CANARY), false);
   });
 
-  for (const [view, heading] of [['', 'Overview'], ['secrets', 'Secrets'], ['containers', 'Containers'], ['nodes', 'Nodes'], ['nodes/node-1', 'node-1'], ['matrix', 'Matrix']] as const) {
+  for (const [view, heading] of [['', 'Overview'], ['secrets', 'Secrets'], ['containers', 'Containers'], ['nodes', 'Nodes'], ['nodes/node-1', 'node-1'], ['matrix', 'Matrix'], ['roles', 'Roles'], ['audit', 'Audit']] as const) {
     test(`the view "${heading}" is complete, accessible in light and dark, and fits a phone`, async () => {
       await visit(view);
       await page.getByRole('heading', { name: heading, level: 1 }).waitFor();
@@ -141,6 +141,16 @@ describe('the web page', () => {
     await screenshot(page, 'container');
   });
 
+  test('the audit log is searched by secret and outcome', async () => {
+    await visit('audit');
+    await page.getByLabel('Secret').fill('secret/db/prod');
+    await page.getByLabel('Outcome').selectOption('denied');
+    await page.getByRole('button', { name: 'Search' }).click();
+    await page.getByRole('row').filter({ hasText: 'secret/data/db/prod' }).filter({ hasText: 'denied' }).first().waitFor();
+    assert.equal((await page.content()).includes(CANARY), false, 'the log has hashes, not values');
+    await screenshot(page, 'audit-search');
+  });
+
   test('names with markup in them stay text', async () => {
     await purser.put(`secret/db/${HOSTILE}`, { x: 'y' });
     await visit(`secrets?in=${encodeURIComponent('secret/db/')}`);
@@ -154,11 +164,11 @@ describe('the web page', () => {
     await page.getByRole('heading', { name: 'Overview' }).waitFor();
     await page.evaluate('document.body.focus()');
     const reached = new Set<string>();
-    for (let press = 0; press < 12; press++) {
+    for (let press = 0; press < 16; press++) {
       await page.keyboard.press('Tab');
       reached.add(await page.evaluate<string>('document.activeElement?.textContent ?? ""'));
     }
-    for (const label of ['Secrets', 'Containers', 'Nodes', 'Matrix', 'Sign out']) assert.ok([...reached].some((text) => text.includes(label)), `${label} is reached by Tab`);
+    for (const label of ['Secrets', 'Containers', 'Nodes', 'Matrix', 'Audit', 'Sign out']) assert.ok([...reached].some((text) => text.includes(label)), `${label} is reached by Tab`);
   });
 
   test('a token that ends brings the sign-in back, with the reason', async () => {

@@ -1,61 +1,56 @@
 // The first view: is the core well, what is in use, what is changing, who was refused.
 
 import type { JSX } from 'preact';
-import { rotationProgress, secretsInUse, type Holding, type Usage } from '../model.ts';
-import { ContainerLink, Empty, Figure, Loading, NodeLink, Problem, Progress, SecretLink, Time } from '../parts/show.tsx';
+import { detailOf, type Entry, type Rotation } from '../model.ts';
+import { ContainerLink, Empty, Figure, Loading, NodeLink, Problem, RotationBar, SecretLink, Time } from '../parts/show.tsx';
 import { Table } from '../parts/table.tsx';
 import { useApi } from '../session.ts';
 import { useLoaded } from '../use-loaded.ts';
-import type { NodeInfo } from './nodes.tsx';
-import { loadNodes } from './nodes.tsx';
 
-interface SealStatus { readonly sealed: boolean; readonly version: string; readonly cluster_name?: string; readonly storage_type: string }
+interface NodeSummary { readonly id: string; readonly name: string; readonly is_connected: boolean; readonly is_revoked: boolean }
+interface OverviewData {
+  readonly containers: number; readonly secrets: number; readonly never_read: number; readonly nodes: readonly NodeSummary[]; readonly rotations: readonly Rotation[]; readonly refused_last_day: number; readonly truncated?: boolean;
+}
 
 export function Overview(): JSX.Element {
   const api = useApi();
-  const seal = useLoaded(() => api.bare<SealStatus>('sys/seal-status'), 'seal');
-  const usage = useLoaded(() => api.read<Usage>('sys/usage'), 'usage');
-  const nodes = useLoaded(() => loadNodes(api), 'nodes');
-  const holdings = usage.data?.holdings ?? [];
-  const refused = refusedTries(holdings);
-  const inFlight = secretsInUse(holdings).filter(({ containers, onNewest }) => onNewest < containers);
+  const seal = useLoaded(() => api.bare<{ sealed: boolean }>('sys/seal-status'), 'seal');
+  const overview = useLoaded(() => api.read<OverviewData>('sys/usage/overview'), 'overview');
+  const denied = useLoaded(() => api.read<{ entries: readonly Entry[] }>('sys/usage/denied', { since: '24h', limit: 200 }), 'denied');
+  const { data } = overview;
+  const nodes = (data?.nodes ?? []).filter(({ is_revoked: isRevoked }) => !isRevoked);
+  const lost = nodes.filter(({ is_connected: isConnected }) => !isConnected);
+  const inFlight = (data?.rotations ?? []).filter(({ finished_time: finished }) => finished === null || finished === undefined);
   return (
     <>
       <h1>Overview</h1>
-      <Problem error={usage.error ?? seal.error} />
+      <Problem error={overview.error ?? seal.error} />
       <dl class="figures">
         <Figure label="core" value={seal.data === undefined ? '…' : seal.data.sealed ? 'sealed' : 'unsealed'} tone={seal.data === undefined ? undefined : seal.data.sealed ? 'bad' : 'good'} />
-        <Figure label="nodes" value={nodes.data === undefined ? '–' : nodes.data.filter(({ revoked }) => !revoked).length} tone={(nodes.data ?? []).some(isLost) ? 'bad' : undefined} />
-        <Figure label="secrets in use" value={secretsInUse(holdings).length} />
-        <Figure label="containers" value={new Set(holdings.map(({ container_id: id }) => id)).size} />
-        <Figure label="rotations in flight" value={inFlight.length} tone={inFlight.length > 0 ? 'warn' : undefined} />
-        <Figure label="refused tries" value={refused.reduce((sum, { refused: count }) => sum + count, 0)} tone={refused.length > 0 ? 'bad' : undefined} />
+        <Figure label="nodes" value={data === undefined ? '…' : lost.length === 0 ? nodes.length : `${String(nodes.length - lost.length)} of ${String(nodes.length)}`} tone={lost.length > 0 ? 'bad' : undefined} />
+        <Figure label="secrets in use" value={data?.secrets ?? '…'} />
+        <Figure label="containers" value={data?.containers ?? '…'} />
+        <Figure label="granted, never read" value={data?.never_read ?? '…'} />
+        <Figure label="rotations in flight" value={data === undefined ? '…' : inFlight.length} tone={inFlight.length > 0 ? 'warn' : undefined} />
+        <Figure label="refused today" value={data?.refused_last_day ?? '…'} tone={(data?.refused_last_day ?? 0) > 0 ? 'bad' : undefined} />
       </dl>
-      {usage.data?.truncated === true && <p class="note">There is more than fits one answer; the figures above are of the part shown.</p>}
-      <section aria-labelledby="in-flight"><h2 id="in-flight">Rotations in flight</h2>
-        {usage.data === undefined && usage.error === undefined ? <Loading /> : inFlight.length === 0 ? <Empty>every container holds the newest version</Empty>
-          : <ul class="rotations">{inFlight.map(({ path, newest }) => <li key={path}><SecretLink path={path} /> <span class="quiet">to version {newest}</span>
-            <Progress label={`rotation of ${path}`} {...rotationProgress(holdings.filter((row) => row.path === path), newest)} /></li>)}</ul>}
+      {data?.truncated === true && <p class="note">There is more than one answer holds; the figures are of a part.</p>}
+      {lost.length > 0 && <p class="note">Not connected: {lost.map(({ id, name }) => <> <NodeLink key={id} name={name} /></>)}</p>}
+      <section aria-labelledby="rotations"><h2 id="rotations">Rotations</h2>
+        {data === undefined && overview.error === undefined ? <Loading /> : (data?.rotations.length ?? 0) === 0 ? <Empty>every container holds the newest version, and none changed in the last minutes</Empty>
+          : <ul class="rotations">{data?.rotations.map((rotation) => <li key={rotation.path}><SecretLink path={rotation.path} /> <span class="quiet">to version {rotation.version}, <Time value={rotation.finished_time ?? rotation.started_time} /></span> <RotationBar rotation={rotation} /></li>)}</ul>}
       </section>
-      <section aria-labelledby="refused"><h2 id="refused">Refused tries</h2>
-        <Table label="containers with refused tries" rows={refused} keyOf={({ container_id: id }) => id} empty="nobody tried to read what is another container's"
+      <section aria-labelledby="refused"><h2 id="refused">Refused in the last day</h2>
+        <Problem error={denied.error} />
+        <Table label="refusals" rows={denied.data?.entries ?? []} keyOf={(entry) => `${entry.time} ${entry.type} ${entry.container} ${detailOf(entry)}`} empty="nobody was refused"
           columns={[
-            { name: 'directory of', value: ({ container }) => container, show: ({ container, container_id: id }) => <ContainerLink id={id} name={container} /> },
+            { name: 'time', value: ({ time }) => time, show: ({ time }) => <Time value={time} /> },
+            { name: 'what', value: ({ type }) => type, show: ({ type }) => <span class="tag bad">{type}</span> },
+            { name: 'container', value: ({ container }) => container, show: ({ container, container_id: id }) => (id === undefined ? container : <ContainerLink id={id} name={container} />) },
             { name: 'node', value: ({ node }) => node, show: ({ node }) => <NodeLink name={node} /> },
-            { name: 'tries', value: ({ refused: count }) => count, isNumber: true },
-            { name: 'by', value: ({ refused_processes: all }) => all.map(({ executable, name }) => executable || name).join(' ') },
-            { name: 'last', value: ({ refused_processes: all }) => all.at(-1)?.last_time ?? '', show: ({ refused_processes: all }) => <Time value={all.at(-1)?.last_time} /> },
+            { name: 'detail', value: detailOf },
           ]} />
       </section>
     </>
   );
-}
-
-function isLost({ revoked, last_seen: seen }: NodeInfo): boolean {
-  return !revoked && (seen === null || Date.now() - Date.parse(seen) > 3_600_000);
-}
-
-/** One row a container: the count is the container's, not the holding's. */
-function refusedTries(holdings: readonly Holding[]): Holding[] {
-  return [...new Map(holdings.filter(({ refused }) => refused > 0).map((row) => [row.container_id, row])).values()];
 }

@@ -18,7 +18,7 @@ let nextRow = 1;
 const emptyRow = (name = ''): Row => ({ id: nextRow++, name, value: '' });
 
 /** @param current the version that the user saw; the write is refused if it is no longer the newest */
-export function NewValue({ path, current, onWritten }: { readonly path: string; readonly current: number | undefined; readonly onWritten: (version: number | undefined) => void }): JSX.Element {
+export function NewValue({ path, current, onWritten }: { readonly path: string; readonly current: number | undefined; readonly onWritten: () => void }): JSX.Element {
   const api = useApi();
   const [rows, setRows] = useState<readonly Row[]>(() => [emptyRow()]);
   const [keepOthers, setKeepOthers] = useState(false);
@@ -40,7 +40,7 @@ export function NewValue({ path, current, onWritten }: { readonly path: string; 
       const version = await change(api, path, { fields: Object.fromEntries(filled.map(({ name, value }) => [name, value])), keepOthers, cas: current });
       setRows((before) => before.map((row) => ({ ...row, value: '' })));
       setState({ note: version === undefined ? 'written' : `wrote version ${String(version)}` });
-      onWritten(version);
+      onWritten();
     } catch (error) {
       setState({ error: error instanceof ApiError ? error : new ApiError(0, 'writing failed') });
     }

@@ -2,34 +2,37 @@
 
 import type { JSX } from 'preact';
 import { browse, kvMounts } from '../kv.ts';
-import { secretsInUse, type Usage } from '../model.ts';
-import { Empty, Loading, Problem, Progress, SecretLink } from '../parts/show.tsx';
+import { secretsInUse, type Cell } from '../model.ts';
+import { Empty, Loading, Problem, SecretLink, Time } from '../parts/show.tsx';
 import { Table } from '../parts/table.tsx';
 import { linkTo, navigate } from '../router.ts';
 import { useApi } from '../session.ts';
 import { useLoaded } from '../use-loaded.ts';
 
+interface Unused { readonly secret: string; readonly last_used_time: string | null }
+
 export function Secrets({ folder }: { readonly folder: string }): JSX.Element {
   const api = useApi();
-  const usage = useLoaded(() => api.read<Usage>('sys/usage'), 'usage');
-  const unused = useLoaded(() => api.read<{ unused: string[] }>('sys/usage', { unused: true }), 'unused');
+  const usage = useLoaded(() => api.read<{ cells: readonly Cell[] }>('sys/usage/matrix'), 'matrix');
+  const unused = useLoaded(() => api.read<{ secrets: readonly Unused[] }>('sys/usage/unused', { since: '30d' }), 'unused', () => false);
   return (
     <>
       <h1>Secrets</h1>
       <section aria-labelledby="in-use"><h2 id="in-use">In use</h2>
         <Problem error={usage.error} />
-        {usage.data === undefined ? usage.error === undefined && <Loading /> : <Table label="secrets in use" rows={secretsInUse(usage.data.holdings)} keyOf={({ path }) => path} empty="no container uses a secret now"
+        {usage.data === undefined ? usage.error === undefined && <Loading /> : <Table label="secrets in use" rows={secretsInUse(usage.data.cells)} keyOf={({ path }) => path} empty="no container uses a secret now"
           columns={[
             { name: 'secret', value: ({ path }) => path, show: ({ path }) => <SecretLink path={path} /> },
-            { name: 'version', value: ({ newest }) => newest, isNumber: true },
+            { name: 'versions held', value: ({ versions }) => versions.at(-1) ?? 0, isNumber: true, show: ({ versions }) => (versions.length === 1 ? versions[0] : <span class="tag warn">{versions.join(', ')}</span>) },
             { name: 'containers', value: ({ containers }) => containers, isNumber: true },
-            { name: 'services', value: ({ services }) => services.join(' ') },
-            { name: 'on the newest version', value: ({ onNewest, containers }) => onNewest / containers, show: ({ path, onNewest, containers }) => <Progress label={`containers of ${path} on the newest version`} done={onNewest} all={containers} /> },
+            { name: 'services', value: ({ holders }) => holders.join(' '), show: ({ holders }) => (holders.length > 4 ? `${holders.slice(0, 4).join(' ')} and ${String(holders.length - 4)} more` : holders.join(' ')) },
+            { name: 'last read', value: ({ lastOpened }) => lastOpened ?? '', show: ({ lastOpened }) => <Time value={lastOpened} /> },
           ]} />}
       </section>
       <Browser folder={folder} />
-      {unused.data !== undefined && <section aria-labelledby="unused"><h2 id="unused">Not used by any container</h2>
-        <Table label="unused secrets" rows={unused.data.unused} keyOf={(path) => path} empty="every secret is used by a container" columns={[{ name: 'secret', value: (path) => path, show: (path) => <SecretLink path={path} /> }]} />
+      {unused.data !== undefined && <section aria-labelledby="unused"><h2 id="unused">Not used by any container for 30 days</h2>
+        <Table label="unused secrets" rows={unused.data.secrets} keyOf={({ secret }) => secret} empty="every secret is used by a container"
+          columns={[{ name: 'secret', value: ({ secret }) => secret, show: ({ secret }) => <SecretLink path={secret} /> }, { name: 'last used', value: ({ last_used_time: time }) => time ?? '', show: ({ last_used_time: time }) => <Time value={time} /> }]} />
       </section>}
     </>
   );

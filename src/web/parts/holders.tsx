@@ -12,9 +12,9 @@ const COLUMNS: Readonly<Record<'secret' | 'container' | 'target' | 'service' | '
   service: { name: 'service', value: ({ service = '' }) => service },
   image: { name: 'image', value: ({ image }) => image },
   node: { name: 'node', value: ({ node }) => node, show: ({ node }) => <NodeLink name={node} /> },
-  version: { name: 'version', value: ({ version }) => version, isNumber: true },
+  version: { name: 'version', value: ({ version }) => version, isNumber: true, show: ({ version, pinned }) => <>{version}{pinned === true && <span class="quiet"> pinned</span>}</> },
   since: { name: 'since', value: ({ rotated_time: rotated, granted_time: granted }) => rotated ?? granted ?? '', show: ({ rotated_time: rotated, granted_time: granted }) => <Time value={rotated ?? granted} /> },
-  opens: { name: 'reads', value: ({ opens }) => opens, isNumber: true, show: ({ opens }) => (opens === 0 ? <span class="tag warn">never read</span> : opens) },
+  opens: { name: 'reads', value: ({ opens }) => opens, isNumber: true, show: ({ opens, target }) => (target.startsWith('env:') ? <span class="quiet">variable</span> : opens === 0 ? <span class="tag warn">never read</span> : opens) },
   opened: { name: 'last read', value: ({ last_opened_time: time }) => time ?? '', show: ({ last_opened_time: time, processes }) => <><Time value={time} /> <span class="quiet">{processes.at(-1)?.executable}</span></> },
   state: { name: 'state', value: ({ released_time: time }) => time ?? 'held', show: ({ released_time: time, released_reason: reason }) => (time === null ? 'held' : <>{reason} <Time value={time} /></>) },
 };

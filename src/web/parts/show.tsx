@@ -2,6 +2,7 @@
 
 import type { ComponentChildren, JSX } from 'preact';
 import type { ApiError } from '../api.ts';
+import type { Rotation } from '../model.ts';
 import { linkTo } from '../router.ts';
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
@@ -28,13 +29,14 @@ export function Loading(): JSX.Element {
   return <p class="empty" role="status">loading…</p>;
 }
 
-/** A rotation's progress: how many of the containers hold the new version. */
-export function Progress({ done, all, label }: { readonly done: number; readonly all: number; readonly label: string }): JSX.Element {
-  const percent = all === 0 ? 100 : Math.floor(100 * done / all);
+/** A rotation's progress: the bar is full when no container is left that takes the new version by itself. */
+export function RotationBar({ rotation: { path, total, current, need_restart: needRestart } }: { readonly rotation: Rotation }): JSX.Element {
+  const all = total - needRestart;
+  const percent = all === 0 ? 100 : Math.floor(100 * current / all);
   return (
     <div class={percent === 100 ? 'progress full' : 'progress'}>
-      <progress aria-label={label} max={Math.max(all, 1)} value={all === 0 ? 1 : done}>{percent} %</progress>
-      <span class="figure">{percent} %</span><span class="quiet">{done} of {all} {all === 1 ? 'container' : 'containers'}</span>
+      <progress aria-label={`containers with the newest version of ${path}`} max={Math.max(all, 1)} value={all === 0 ? 1 : current}>{percent} %</progress>
+      <span class="figure">{percent} %</span><span class="quiet">{current} of {total} {total === 1 ? 'container' : 'containers'}{needRestart > 0 && `; ${String(needRestart)} hold it in a variable until their next restart`}</span>
     </div>
   );
 }
