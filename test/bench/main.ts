@@ -13,10 +13,11 @@ import { benchDriver } from './driver.ts';
 import { benchEnvironment } from './environment.ts';
 import { benchFileReads } from './file-reads.ts';
 import { benchLedger } from './ledger.ts';
+import { benchPage } from './page.ts';
 import { benchPolicyCheck } from './policy-check.ts';
 import { benchRotation } from './rotation.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'core', 'driver', 'policy', 'ledger']);
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'page', 'core', 'driver', 'policy', 'ledger']);
 if (wanted.delete('policy')) benchPolicyCheck();
 if (wanted.delete('ledger')) await benchLedger();
 if (wanted.size === 0) process.exit();
@@ -30,6 +31,7 @@ try {
   if (wanted.has('files')) await benchFileReads(client);
   if (wanted.has('rotation')) await benchRotation(client, 100);
   if (wanted.has('memory')) await benchAgentMemory(purser.pid('agent'), 200);
+  if (wanted.has('page')) await benchPage(client, token, 200);
   if (wanted.has('core')) {
     await must('taskset', ['-a', '-p', '-c', '0', String(purser.pid('core'))]);
     await benchCore({ address: ADDRESS, token, identity: join(purser.dataDirectory, 'tls', 'server.pem') });
