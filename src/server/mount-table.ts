@@ -17,6 +17,9 @@ import { DEFAULT_MOUNT_CONFIG, mountConfigSchema, type MountConfig } from './mou
 /** Auth methods are mounted below it, in the same table. */
 export const AUTH_PREFIX = 'auth/';
 const TABLE_KEY = 'table';
+const BUILT_IN_KEY = 'built-in';
+/** Built-in mounts whose config means something. */
+const TUNABLE = ['auth/token/'];
 const MAX_MOUNTS = 1_000;
 const MAX_PATH_LENGTH = 256;
 
@@ -30,6 +33,8 @@ const recordSchema = z.strictObject({
   config: mountConfigSchema,
   isRemoved: z.boolean(),
 });
+/** How built-in mounts are tuned that can be. */
+const builtInSchema = z.strictObject({ v: z.literal(1), configs: z.record(z.string(), mountConfigSchema) });
 const tableSchema = z.strictObject({ v: z.literal(1), mounts: z.array(recordSchema) });
 
 /** A mount as it is stored. */
@@ -91,6 +96,7 @@ export class MountTable {
   readonly #mounts = new Map<string, Mount>();
   readonly #lock = new KeyedLock();
   #records: readonly MountRecord[];
+  #builtInConfigs: ReadonlyMap<string, MountConfig> = new Map();
 
   private constructor(options: MountTableOptions, records: readonly MountRecord[]) {
     this.#options = options;
@@ -107,13 +113,15 @@ export class MountTable {
   static async open(options: MountTableOptions): Promise<MountTable> {
     const bytes = await options.view.get(TABLE_KEY);
     const table = new MountTable(options, bytes === undefined ? [] : decodeRecord(bytes, tableSchema, 'mount table').mounts);
+    const builtIn = await options.view.get(BUILT_IN_KEY);
+    if (builtIn !== undefined) table.#builtInConfigs = new Map(Object.entries(decodeRecord(builtIn, builtInSchema, 'config of built-in mounts').configs));
     for (const record of table.#records) if (record.isRemoved) await table.#wipe(record, table.#open(record));
     return table;
   }
 
   /** Adds an engine of the core itself: not stored, not removable. Its path is one of the reserved prefixes, or below one. */
   addBuiltIn(mount: Mount): void {
-    this.#mounts.set(mount.path, mount);
+    this.#mounts.set(mount.path, { ...mount, config: this.#builtInConfigs.get(mount.path) ?? mount.config });
   }
 
   /** The mount that serves `path`. A path that names a mount without its '/' is the mount's empty path. */
@@ -173,6 +181,7 @@ export class MountTable {
     return this.#lock.run(TABLE_KEY, async () => {
       const record = this.#records.find((known) => known.path === path && !known.isRemoved);
       const before = this.#mounts.get(path);
+      if (record === undefined && before !== undefined && TUNABLE.includes(path)) { await this.#tuneBuiltIn(before, change({ ...before, isRemoved: false })); return; }
       if (record === undefined || before === undefined) throw refused(`${path} cannot be tuned: it is built in or not there`);
       const changed = { ...record, ...change(record) };
       const isSameEngine = changed.options === record.options;
@@ -246,6 +255,14 @@ export class MountTable {
     await engine.close?.();
     await wipeFolder(this.#viewOf(record), '');
     await this.#store(this.#records.filter((known) => known.uuid !== record.uuid));
+  }
+
+  async #tuneBuiltIn(before: Mount, { description, config, options }: Partial<Pick<MountRecord, 'description' | 'config' | 'options'>>): Promise<void> {
+    if ((description ?? before.description) !== before.description || (options ?? before.options) !== before.options) throw refused(`of ${before.path} only the config can be tuned`);
+    const configs = new Map(this.#builtInConfigs).set(before.path, config ?? before.config);
+    await this.#options.view.put(BUILT_IN_KEY, encodeRecord({ v: 1, configs: Object.fromEntries(configs) }));
+    this.#builtInConfigs = configs;
+    this.#mounts.set(before.path, { ...before, config: config ?? before.config });
   }
 
   async #store(records: readonly MountRecord[]): Promise<void> {

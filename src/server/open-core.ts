@@ -31,7 +31,7 @@ import { openKeyOperations } from './key-operations.ts';
 import { LeaseDirectory } from './lease-directory.ts';
 import { LeaseGrants } from './lease-grants.ts';
 import { Logins } from './logins.ts';
-import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
+import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG, effectiveTtls } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
 import { metricsResponse } from './metrics/core-metrics.ts';
 import type { NotifyTarget } from './notify/delivery.ts';
@@ -165,6 +165,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const tokenEngine = new TokenEngine({
       store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),
       askTerms: (entry) => logins.renewalTerms(entry), onFault: logFault, entityOf: async (name) => (await entities.logIn(TOKEN_ACCESSOR, { name })).id,
+      ttls: () => effectiveTtls(mounts.byAccessor(TOKEN_ACCESSOR)?.config ?? DEFAULT_MOUNT_CONFIG),
       identityPolicies: async (entityId) => {
         const entity = entityId === '' ? undefined : await entities.ofToken(entityId);
         return entity === undefined ? [] : principals.identityPolicies(entity);

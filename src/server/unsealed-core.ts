@@ -21,6 +21,7 @@ import type { Wrapping } from './wrapping.ts';
 const CLOSE_MILLISECONDS = 2_000;
 /** How often what ended is looked for, in milliseconds. When nothing did, it costs two look-ups. */
 const SWEEP_MILLISECONDS = 1_000;
+const WARNING_MILLISECONDS = 60_000;
 /** Every how many sweeps the auth methods look through what they keep. */
 const TIDY_SWEEPS = 300;
 
@@ -60,6 +61,7 @@ export class UnsealedCore implements Closable {
   readonly #closers: Parts['closers'];
   readonly #sweepTimer: NodeJS.Timeout;
   #isSweeping = false;
+  #warnedAt = -Infinity;
   #sweeps = 0;
   #active = 0;
   #onIdle: (() => void) | undefined;
@@ -147,7 +149,7 @@ export class UnsealedCore implements Closable {
       await this.#leases.sweep();
       if (this.#sweeps++ % TIDY_SWEEPS === 0) await this.#tidyMethods();
     } catch (error) {
-      if (!this.#isClosed) this.#log.warn({ reason: messageOf(error) }, 'what has expired could not be removed');
+      this.#warnOfSweep(messageOf(error));
     } finally {
       this.#isSweeping = false;
     }
@@ -158,5 +160,13 @@ export class UnsealedCore implements Closable {
     for (const { path, method } of this.mounts.all()) {
       await method?.tidy?.().catch((error: unknown) => { this.#log.warn({ path, reason: messageOf(error) }, 'what has expired in an auth method could not be removed'); });
     }
+  }
+
+  /** A sweep that fails does so again every second; the log need not. */
+  #warnOfSweep(reason: string): void {
+    const now = performance.now();
+    if (this.#isClosed || now - this.#warnedAt < WARNING_MILLISECONDS) return;
+    this.#warnedAt = now;
+    this.#log.warn({ reason }, 'what has expired could not be removed');
   }
 }

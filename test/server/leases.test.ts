@@ -156,6 +156,19 @@ describe('revoking', () => {
     assert.equal((await lookup(lease_id)).status, 400);
     assert.equal((await server.call('PUT', 'sys/leases/tidy')).status, 202);
   });
+
+  test('a mount that moves ends its leases, or stays where it cannot', async () => {
+    await server.call('POST', 'sys/mounts/here', { body: { type: 'credentials' } });
+    const { lease_id } = (await server.call('GET', 'here/creds/app')).body;
+    engine.behaviour = 'refuses';
+    await server.call('POST', 'sys/remount', { body: { from: 'here', to: 'there' } });
+    assert.equal((await lookup(lease_id)).status, 200);
+    assert.equal((await server.call('GET', 'here/creds/app')).status, 200);
+    engine.behaviour = 'works';
+    await server.call('POST', 'sys/remount', { body: { from: 'here', to: 'there' } });
+    assert.equal((await lookup(lease_id)).status, 400);
+    assert.equal((await server.call('GET', 'there/creds/app')).status, 200);
+  });
 });
 
 describe('tokens as leases', () => {
@@ -228,5 +241,25 @@ describe('bound addresses', () => {
     assert.deepEqual(errors(await as(far, 'GET', 'auth/token/lookup-self')), [403, ['permission denied']]);
     assert.equal((await server.call('POST', 'auth/token/lookup', { body: { token: far } })).body.data.num_uses, 5);
     assert.deepEqual(errors(await as(far, 'GET', 'sys/internal/ui/mounts')), [403, ['permission denied']], 'also where a token is all it takes');
+  });
+});
+
+describe('the tuned token mount', () => {
+  test('gives its default and its maximum to new tokens and to renewals, and takes nothing else', async () => {
+    const long = await newToken({ policies: ['app'], ttl: '3h' });
+    assert.equal((await server.call('POST', 'sys/auth/token/tune', { body: { default_lease_ttl: '30m', max_lease_ttl: '1h' } })).status, 204);
+    assert.deepEqual((await server.call('GET', 'sys/auth/token/tune')).body.data.max_lease_ttl, 3_600);
+    const create = async (body: object): Promise<{ auth: { lease_duration: number; client_token: string }; warnings: string[] | null }> => (await server.call('POST', 'auth/token/create', { body: { policies: ['app'], ...body } })).body;
+    assert.equal((await create({})).auth.lease_duration, 1_800);
+    assert.equal((await create({ explicit_max_ttl: '10m' })).auth.lease_duration, 600);
+    const { auth, warnings } = await create({ ttl: '2h' });
+    assert.deepEqual([auth.lease_duration, warnings?.length], [3_600, 1]);
+    assert.equal((await create({ ttl: '5m' })).auth.lease_duration, 300);
+    assert.ok((await server.call('POST', 'auth/token/renew', { body: { token: long.client_token, increment: '2h' } })).body.auth.lease_duration <= 3_600);
+    assert.equal((await server.call('POST', 'auth/token/create', { body: {} })).body.auth.lease_duration, 0, 'a root token has no end unless it asks for one');
+    assert.equal((await server.call('POST', 'sys/auth/token/tune', { body: { description: 'mine' } })).status, 400);
+    assert.equal((await server.call('POST', 'sys/mounts/sys/tune', { body: { max_lease_ttl: '1h' } })).status, 400);
+    await server.call('POST', 'sys/auth/token/tune', { body: { default_lease_ttl: -1, max_lease_ttl: -1 } });
+    assert.equal((await create({})).auth.lease_duration, 2_764_800);
   });
 });

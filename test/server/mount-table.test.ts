@@ -107,14 +107,27 @@ describe('MountTable', () => {
   test('tune() survives a restart, keeps engine and identity of the mount, and refuses built-in mounts', async () => {
     const views = await barrier();
     const table = await open(views);
-    table.addBuiltIn({ ...wish('auth/token/'), accessor: 'auth_token_builtin', uuid: '', config: DEFAULT_MOUNT_CONFIG, engine });
+    table.addBuiltIn({ ...wish('auth/node/'), accessor: 'auth_node_builtin', uuid: '', config: DEFAULT_MOUNT_CONFIG, engine });
     await table.enable(wish('secret/'));
     const before = table.find('secret/')!.mount;
     await table.tune('secret/', ({ config }) => ({ description: 'new', config: { ...config, maxTtlSeconds: 60 } }));
     for (const { mount } of [table.find('secret/')!, (await open(views)).find('secret/')!]) {
       assert.deepEqual([mount.description, mount.config.maxTtlSeconds, mount.accessor, mount.uuid], ['new', 60, before.accessor, before.uuid]);
     }
-    for (const path of ['auth/token/', 'nowhere/']) await assert.rejects(table.tune(path, () => ({})), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'));
+    for (const path of ['auth/node/', 'nowhere/']) await assert.rejects(table.tune(path, () => ({})), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'));
+  });
+
+  test('tune() of the token mount survives a restart, and takes its config only', async () => {
+    const views = await barrier();
+    const builtIn = { ...wish('auth/token/'), accessor: 'auth_token_builtin', uuid: '', config: DEFAULT_MOUNT_CONFIG, engine };
+    for (const isFirst of [true, false]) {
+      const table = await open(views);
+      table.addBuiltIn(builtIn);
+      if (isFirst) await table.tune('auth/token/', ({ config }) => ({ config: { ...config, maxTtlSeconds: 60 } }));
+      assert.equal(table.find('auth/token/create')?.mount.config.maxTtlSeconds, 60);
+      await assert.rejects(table.tune('auth/token/', () => ({ description: 'new' })), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'));
+      await assert.rejects(table.tune('auth/token/', () => ({ options: { a: 'b' } })), (error) => isPurserError(error, 'ERR_REQUEST_INVALID'));
+    }
   });
 
   test('move() cut off at any write leaves the mount at the old path or at the new one, with its records', async () => {

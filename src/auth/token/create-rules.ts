@@ -23,6 +23,7 @@ export interface CreateOptions {
   readonly path: string;
   readonly role?: { readonly name: string; readonly role: TokenRole };
   /** Of the token mount. */
+  readonly defaultTtlSeconds?: number;
   readonly maxTtlSeconds?: number;
 }
 
@@ -55,7 +56,8 @@ export function tokenSpec(data: JsonObject, creator: Creator, options: CreateOpt
   return {
     policies, type, path: pathOf(options), displayName: displayName(stringField(data, 'display_name')),
     metadata: stringMapField(data, 'meta') ?? stringMapField(data, 'metadata') ?? {},
-    ttlSeconds, explicitMaxTtlSeconds, periodSeconds, numUses: lesser(usesWish, role?.numUses), maxTtlSeconds: options.maxTtlSeconds ?? 0,
+    ttlSeconds: ttlSeconds + periodSeconds > 0 || isRoot(policies) ? ttlSeconds : lesser(options.defaultTtlSeconds ?? 0, explicitMaxTtlSeconds),
+    explicitMaxTtlSeconds, periodSeconds, numUses: lesser(usesWish, role?.numUses), maxTtlSeconds: options.maxTtlSeconds ?? 0,
     renewable: (booleanField(data, 'renewable') ?? true) && role?.renewable !== false,
     role: options.role?.name ?? '', boundCidrs: role?.boundCidrs ?? [], entityId: isOrphan ? '' : parent.entityId,
     ...(isOrphan ? {} : { parentId: creator.id }),

@@ -24,6 +24,8 @@ export interface TokenEngineOptions {
   readonly identityPolicies?: (entityId: string) => Promise<readonly string[]>;
   /** The entity that a token with an `entity_alias` belongs to; absent: there is no identity store. @throws when there is none */
   readonly entityOf?: (alias: string) => Promise<string>;
+  /** How the mount is tuned, in seconds; absent: the system's defaults. */
+  readonly ttls?: () => { readonly defaultTtlSeconds: number; readonly maxTtlSeconds: number };
   /** Told when a tidy() that nobody waits for failed. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -91,7 +93,7 @@ export class TokenEngine implements Engine {
     const creator = await this.#creator(caller);
     const role = by.role === undefined ? undefined : await this.#role(by.role, `unknown role ${by.role}`);
     const spec = tokenSpec(request.data, creator, {
-      orphan: by.orphan ?? false, path: request.mountPoint + request.path, ...(role === undefined ? {} : { role: { name: by.role!, role } }),
+      orphan: by.orphan ?? false, path: request.mountPoint + request.path, ...this.#options.ttls?.(), ...(role === undefined ? {} : { role: { name: by.role!, role } }),
     });
     const entityId = await this.#entity(wishedAlias(request.data, role));
     const { id, entry, warnings } = await this.#store.create(entityId === undefined ? spec : { ...spec, entityId });
@@ -117,9 +119,10 @@ export class TokenEngine implements Engine {
 
   /** A role may have been narrowed or removed since: it counts as it is now. */
   #askTerms = async (entry: TokenEntry): Promise<RenewalTerms | undefined> => {
-    if (entry.role === '') return this.#options.askTerms?.(entry);
+    const maxTtlSeconds = this.#options.ttls?.().maxTtlSeconds ?? 0;
+    if (entry.role === '') return entry.login === null ? { ...entry, maxTtlSeconds } : this.#options.askTerms?.(entry);
     const { periodSeconds } = await this.#role(entry.role, `original token role "${entry.role}" could not be found, not renewing`);
-    return { ttlSeconds: entry.ttlSeconds, periodSeconds: periodSeconds > 0 ? Math.min(periodSeconds, entry.periodSeconds || Infinity) : entry.periodSeconds };
+    return { ttlSeconds: entry.ttlSeconds, maxTtlSeconds, periodSeconds: periodSeconds > 0 ? Math.min(periodSeconds, entry.periodSeconds || Infinity) : entry.periodSeconds };
   };
 
   #tidy(): LogicalResponse {
