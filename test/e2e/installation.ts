@@ -26,18 +26,28 @@ export class Installation {
   /** Core, an operator's login, a `secret/db/*` policy for every container, an agent, and the runtime in Docker. */
   static async start(options: { readonly runtime?: boolean; readonly driver?: boolean } = {}): Promise<Installation> {
     const installation = new Installation();
+    try {
+      await installation.#begin(options);
+      return installation;
+    } catch (error) {
+      // A process that is left would keep the test from ending.
+      for (const child of installation.#processes.values()) child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  async #begin(options: { readonly runtime?: boolean; readonly driver?: boolean }): Promise<void> {
     rmSync(BASE, { recursive: true, force: true });
-    mkdirSync(installation.logDirectory, { recursive: true, mode: 0o700 });
-    await installation.startCore();
-    await installation.purser('login', '--address', ADDRESS, '--ca-cert', installation.caCertificate, '--token-file', join(installation.dataDirectory, 'root-token'));
-    await installation.purserWithInput('path "secret/data/db/*" { capabilities = ["read"] }', 'policy', 'write', 'db', '-');
-    await installation.purser('workload', 'write', 'everything', '--policy', 'db', '--any');
-    const token = await installation.purser('node', 'token', ...(options.driver === true ? ['--driver'] : []));
-    await installation.purserWithInput(token, 'agent', 'join', '--token', '-', '--name', 'node-1', '--state-dir', installation.stateDirectory);
-    await installation.startAgent();
-    if (options.driver === true) await installation.startDriver();
-    if (options.runtime !== false) await installation.purser('runtime', 'install');
-    return installation;
+    mkdirSync(this.logDirectory, { recursive: true, mode: 0o700 });
+    await this.startCore();
+    await this.purser('login', '--address', ADDRESS, '--ca-cert', this.caCertificate, '--token-file', join(this.dataDirectory, 'root-token'));
+    await this.purserWithInput('path "secret/data/db/*" { capabilities = ["read"] }', 'policy', 'write', 'db', '-');
+    await this.purser('workload', 'write', 'everything', '--policy', 'db', '--any');
+    const token = await this.purser('node', 'token', ...(options.driver === true ? ['--driver'] : []));
+    await this.purserWithInput(token, 'agent', 'join', '--token', '-', '--name', 'node-1', '--state-dir', this.stateDirectory);
+    await this.startAgent();
+    if (options.driver === true) await this.startDriver();
+    if (options.runtime !== false) await this.purser('runtime', 'install');
   }
 
   get caCertificate(): string {
