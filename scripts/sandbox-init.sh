@@ -27,7 +27,7 @@ ip link add sandbox0 type bridge
 ip address add 10.213.0.1/24 dev sandbox0
 ip link set sandbox0 up
 export HOME=/run/home TMPDIR=/run/tmp SANDBOX=1
-ulimit -c 0
+ulimit -S -c 0
 
 start_dockerd() {
   "${SANDBOX_DOCKERD:-dockerd}" --cgroup-parent="$SANDBOX_CGROUP" > /run/sandbox/dockerd.log 2>&1 &
