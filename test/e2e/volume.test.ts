@@ -53,12 +53,12 @@ for (const driver of [false, true]) {
     });
 
     test('on-rotate of a volume: the container that mounts it is told once its file has changed', async () => {
-      const id = await docker('run', '-d', ...mount(`volume-opt=db_password=${REF}`, 'volume-opt=on-rotate=signal:USR1'), 'busybox', 'sh', '-c', 'trap "cat /secrets/db_password >> /dev/shm/told" USR1; while :; do sleep 0.1; done');
+      await purser.put('secret/db/told', { password: 'one' });
+      const id = await docker('run', '-d', ...mount('volume-opt=db_password=purser://secret/db/told#password', 'volume-opt=on-rotate=signal:USR1'), 'busybox', 'sh', '-c', 'trap "cat /secrets/db_password >> /dev/shm/told" USR1; while :; do sleep 0.1; done');
       await eventually('the container', async () => await docker('exec', id, ...READ) === 'one');
-      await purser.put('secret/db/prod', { user: 'app', password: 'two' });
+      await purser.put('secret/db/told', { password: 'two' });
       await eventually('the signal', async () => (await run('docker', ['exec', id, 'cat', '/dev/shm/told'])).stdout === 'two');
       await docker('rm', '-f', id);
-      await purser.put('secret/db/prod', { user: 'app', password: 'one' });
       assert.match((await run('docker', ['run', '--rm', ...mount(`volume-opt=db_password=${REF}`, 'volume-opt=on-rotate=signal:HOP'), 'busybox', 'true'])).stderr, /option on-rotate: there is no signal of this name/);
     });
 
