@@ -86,7 +86,7 @@ function actionOf(text: string, place: Place): RotateAction | undefined {
   if (text === 'restart') return { type: 'restart' };
   if (text.startsWith('signal:')) return { type: 'signal', signal: signalOf(text.slice('signal:'.length), place) };
   if (text.startsWith('exec:')) return { type: 'exec', command: wordsOf(text.slice('exec:'.length), place) };
-  if (text === 'update' || text.startsWith('update:')) throw refuse(place, 'update is not supported by this version');
+  if (text === 'update' || text.startsWith('update:')) throw refuse(place, 'update is for Swarm services, not for containers', `give it to the service (docker service create --label ${ON_ROTATE_LABEL}=update, or deploy: labels: in a stack file)`);
   throw refuse(place, 'the value is no action');
 }
 

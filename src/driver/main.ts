@@ -3,8 +3,9 @@
 
 import { createServer } from 'node:http';
 import { lstat, mkdir, unlink } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
 import { createLog } from '../lib/log.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
@@ -13,9 +14,11 @@ import { DEFAULT_STATE_DIRECTORY, requireIdentity, type NodeIdentity } from '../
 import { NodeSession } from '../client/node/session.ts';
 import { serveMetrics } from '../lib/metrics-server.ts';
 import { DriverMetrics } from './driver-metrics.ts';
+import { RollingUpdates } from './rolling-updates.ts';
 import { SecretAnswers } from './secret-answers.ts';
 import { readManagedSettings, waitForIdentity } from './managed.ts';
 import { secretProvider, type SecretSource } from './secret-provider.ts';
+import { SwarmEngine } from './swarm-engine.ts';
 import { volumeRelay } from './volume-relay.ts';
 
 /** The command's options, as the command line gives them. */
@@ -32,6 +35,11 @@ export interface DriverOptions {
   readonly metrics?: string;
   /** Runs as Docker's managed plugin (managed.ts). */
   readonly managed?: boolean;
+  /** The Engine of this manager, for rolling updates (rolling-updates.ts). Default /run/docker.sock. */
+  readonly dockerSocket?: string;
+  /** Answers no secrets, because the managed plugin `driverName` does. */
+  readonly updatesOnly?: boolean;
+  readonly driverName?: string;
 }
 
 /** A refused join token keeps the plugin from listening, so that `docker plugin enable` fails; longer than that a core is waited for while listening. */
@@ -53,11 +61,16 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   const address = settings?.address ?? options.address;
   let answers: SecretAnswers | undefined;
   let session: NodeSession | undefined;
+  let updates: RollingUpdates | undefined;
   const begin = (identity: NodeIdentity): void => {
     session = new NodeSession({ ...identity, address: address ?? identity.address });
-    answers = new SecretAnswers(session, log);
+    const given = new SecretAnswers(session, log, () => { updates?.wake(); });
+    answers = given;
     // Logs in as well, so that the first task does not wait for it.
     answers.start();
+    // A managed plugin has no way to the Engine, and shall have none.
+    if (settings === undefined) updates = rollingUpdates(given, options, log);
+    updates?.start();
     log.info({ socket, core: session.address }, 'driver ready');
   };
   const source: SecretSource = async (request) => {
@@ -79,9 +92,11 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   });
   const measured = new DriverMetrics(() => session !== undefined);
   const server = createServer({ requireHostHeader: false }, secretProvider(measured.timed(source), log, undefined, volumeRelay(agentSocket)));
-  await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
-  await takeFromAgent(socket);
-  await listenOnSocket(server, socket);
+  if (options.updatesOnly !== true) {
+    await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
+    await takeFromAgent(socket);
+    await listenOnSocket(server, socket);
+  }
   const metrics = options.metrics === undefined ? undefined
     : await serveMetrics({ listen: options.metrics, metrics: measured.metrics(), notReady: () => (session === undefined ? 'the driver has not joined its core yet' : undefined) });
   const failed = new Promise<never>((_resolve, reject) => { joined.then(begin).catch(reject); });
@@ -96,10 +111,18 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
       server.closeIdleConnections();
       setTimeout(() => server.closeAllConnections(), 5000).unref();
     });
+    await updates?.stop();
     await answers?.close();
     session?.close();
   }
   return 0;
+}
+
+function rollingUpdates(answers: SecretAnswers, { socket = PLUGIN_SOCKET, dockerSocket = '/run/docker.sock', driverName = basename(socket, '.sock') }: DriverOptions, log: Logger): RollingUpdates {
+  return new RollingUpdates({
+    engine: new SwarmEngine(dockerSocket), log, driverName,
+    versionFor: (request) => answers.version(request), givenTo: (taskId, secretName) => answers.givenTo(taskId, secretName),
+  });
 }
 
 /** The agent keeps a link at Docker's path while no driver is there. */

@@ -18,6 +18,8 @@ import { WaitBudget } from './wait-budget.ts';
 /** Docker's manager waits for one answer at most this long. */
 export const ANSWER_MS = 3000;
 const CLOSE_MS = 2000;
+/** Tasks of which the version that they were given is remembered. */
+const MAX_GIVEN = 20_000;
 /** After a lost stream, so many of the latest are asked for again. */
 const MAX_RECALLED = 1000;
 
@@ -32,10 +34,13 @@ export class SecretAnswers {
   readonly #budget = new WaitBudget(ANSWER_MS);
   readonly #recorder: TaskRecorder;
   readonly #watch: WatchFollower;
+  /** Task and secret → version, oldest first. */
+  readonly #given = new Map<string, number>();
   #heardAt = -Infinity;
   #refreshing: Promise<void> = Promise.resolve();
 
-  constructor(session: NodeSession, log: Logger) {
+  /** @param onChanged told that a remembered secret has a new version */
+  constructor(session: NodeSession, log: Logger, onChanged: () => void = () => undefined) {
     this.#session = session;
     this.#log = log;
     this.#recorder = new TaskRecorder({ tell: (request) => tellTasks(session, request), log });
@@ -57,7 +62,10 @@ export class SecretAnswers {
         },
         // Not asked for again: the next task is, and whether it is denied belongs to its own record.
         grantsChanged: () => { this.#memory.forgetAll(); },
-        changed: (path) => { this.#refresh(this.#memory.forgetPath(path)); },
+        changed: (path) => {
+          this.#refresh(this.#memory.forgetPath(path));
+          onChanged();
+        },
       },
     });
   }
@@ -78,10 +86,28 @@ export class SecretAnswers {
 
   /** @throws ERR_RESOLVE_*, ERR_WORKLOAD_INVALID, ERR_NODE_*, ERR_CLIENT_*; also when the core kept the manager waiting for too long already */
   async give(request: SwarmSecretRequest): Promise<Answer> {
+    const answer = await this.#answer(request);
+    if (answer.isFromMemory) this.#recorder.record(request);
+    this.#given.set(givenKey(request.task_id, request.secret_name), answer.version);
+    if (this.#given.size > MAX_GIVEN) this.#given.delete(this.#given.keys().next().value as string);
+    return answer;
+  }
+
+  /** The version that a task would be given now. @throws as give() */
+  async version(request: SwarmSecretRequest): Promise<number> {
+    const { value, version } = await this.#answer(request);
+    value.fill(0);
+    return version;
+  }
+
+  /** The version that a task was given by this process. */
+  givenTo(taskId: string, secretName: string): number | undefined {
+    return this.#given.get(givenKey(taskId, secretName));
+  }
+
+  async #answer(request: SwarmSecretRequest): Promise<Answer> {
     const known = this.isLive ? this.#memory.get(request) : undefined;
-    if (known === undefined) return { ...await this.#ask(request), isFromMemory: false };
-    this.#recorder.record(request);
-    return { ...known, isFromMemory: true };
+    return known === undefined ? { ...await this.#ask(request), isFromMemory: false } : { ...known, isFromMemory: true };
   }
 
   async close(): Promise<void> {
@@ -118,6 +144,10 @@ export class SecretAnswers {
       });
     }
   }
+}
+
+function givenKey(taskId: string, secretName: string): string {
+  return `${taskId} ${secretName}`;
 }
 
 /** One secret for one task (PROTOCOL.md 1.6). */

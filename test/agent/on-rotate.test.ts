@@ -25,7 +25,7 @@ test('readOnRotate() reads signals, restart, none and the jitter', () => {
 
 for (const [text, says, jitter] of [
   ['signal:NOPE', /no signal of this name/], ['signal:', /no signal/], ['signal:1', /no signal/], ['signal:HUP ', /no signal/], ['signal:RTMIN+31', /no signal/], ['signal:RTMIN-1', /no signal/], ['signal:RTMAX+1', /no signal/], ['signal:constructor', /no signal/],
-  ['signal:KILL', /KILL ends the container/], ['signal:SIGKILL', /KILL ends/], ['signal:STOP', /STOP freezes/], ['update', /update is not supported by this version/], ['update:rolling', /not supported by this version/],
+  ['signal:KILL', /KILL ends the container/], ['signal:SIGKILL', /KILL ends/], ['signal:STOP', /STOP freezes/], ['update', /update is for Swarm services/], ['update:rolling', /update is for Swarm services/],
   ['', /no action/], ['HUP', /no action/], ['Restart', /no action/], ['restart now', /no action/], ['exec', /no action/], ['exec:', /no command/], ['exec:   ', /no command/], ['exec:""', /no command/],
   ['exec:a "b', /not closed/], ["exec:a 'b", /not closed/], ['exec:a \\', /not closed/], ['exec:a\0b', /a NUL/], [`exec:${'a'.repeat(4097)}`, /4096/],
   ['restart', /jitter: the duration is malformed/, 'soon'], ['restart', /negative/, '-1s'], ['restart', /longer than a day/, '25h'],

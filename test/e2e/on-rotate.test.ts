@@ -172,7 +172,7 @@ describe('on-rotate', () => {
     await docker('rm', '-f', id);
   });
 
-  for (const [value, says] of [['signal:NOPE', /label purser\.on-rotate: there is no signal of this name/], ['signal:KILL', /label purser\.on-rotate: the signal KILL/], ['update', /label purser\.on-rotate: update is not supported by this version/], ['whatever', /label purser\.on-rotate: the value is no action/]] as const) {
+  for (const [value, says] of [['signal:NOPE', /label purser\.on-rotate: there is no signal of this name/], ['signal:KILL', /label purser\.on-rotate: the signal KILL/], ['update', /label purser\.on-rotate: update is for Swarm services, not for containers/], ['whatever', /label purser\.on-rotate: the value is no action/]] as const) {
     test(`a container with on-rotate=${value} does not start`, async () => {
       const result = await run('docker', ['run', '--rm', ...PASSWORD, '-l', `purser.on-rotate=${value}`, 'busybox', 'true']);
       assert.notEqual(result.status, 0);
