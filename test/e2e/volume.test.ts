@@ -58,7 +58,7 @@ for (const driver of [false, true]) {
       await eventually('the container', async () => await docker('exec', id, ...READ) === 'one');
       await purser.put('secret/db/told', { password: 'two' });
       await eventually('the signal', async () => (await run('docker', ['exec', id, 'cat', '/dev/shm/told'])).stdout === 'two');
-      await docker('rm', '-f', id);
+      await docker('rm', '-f', '-v', id);
       assert.match((await run('docker', ['run', '--rm', ...mount(`volume-opt=db_password=${REF}`, 'volume-opt=on-rotate=signal:HOP'), 'busybox', 'true'])).stderr, /option on-rotate: there is no signal of this name/);
     });
 
