@@ -8,6 +8,6 @@ export interface MadeToken { readonly token: string; readonly accessor: string }
 export async function tokenWith(server: TestServer, name: string, policy: string, more: object = {}): Promise<MadeToken> {
   await server.call('PUT', `sys/policies/acl/${name}`, { body: { policy } });
   const { body } = await server.call('POST', 'auth/token/create', { body: { policies: [name], ...more } });
-  const { client_token: token, accessor } = (body as { auth: { client_token: string; accessor: string } }).auth;
+  const { client_token: token, accessor } = (body as unknown as { auth: { client_token: string; accessor: string } }).auth;
   return { token, accessor };
 }

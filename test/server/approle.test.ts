@@ -200,7 +200,7 @@ describe('login', () => {
   test('gives a batch token where the role or the mount says so, and a bound token works from its ranges alone', async () => {
     await roleWrite('batch', { token_type: 'batch', token_policies: 'default' });
     const batch = (await logIn({ role_id: await roleIdOf('batch'), ...await secretIdOf('batch') })).body.auth;
-    assert.deepEqual([batch.token_type, batch.renewable, batch.client_token.slice(0, 4)], ['batch', false, 'hvb.']);
+    assert.deepEqual([batch.token_type, batch.renewable, String(batch.client_token).slice(0, 4)], ['batch', false, 'hvb.']);
     assert.equal((await call('GET', 'auth/token/lookup-self', { token: batch.client_token })).status, 200);
     for (const body of [{ token_type: 'default-batch' }, { token_num_uses: 3 }, { token_period: 60 }]) assert.equal((await at('POST', 'role/batch', body)).status, 400, JSON.stringify(body));
     const bound = (await logIn({ role_id: await roleIdOf('batch'), ...await secretIdOf('batch', { token_bound_cidrs: ['127.0.0.0/8'] }) })).body.auth;

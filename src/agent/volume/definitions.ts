@@ -52,8 +52,8 @@ export class VolumeDefinitions {
       try {
         const stored = await readJsonFile(join(directory, file), (value) => storedSchema.parse(value));
         if (stored?.name !== file.slice(0, -'.json'.length)) throw new Error('the file belongs to another volume');
-        const { format: _, ...definition } = stored;
-        definitions.#volumes.set(definition.name, definition);
+        const { name, created, files, onRotate } = stored;
+        definitions.#volumes.set(name, { name, created, files, ...(onRotate === undefined ? {} : { onRotate }) });
       } catch (error) {
         log.error({ file, err: messageOf(error).split('\n')[0] }, 'the record of a volume cannot be read; create the volume again');
       }

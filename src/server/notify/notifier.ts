@@ -66,7 +66,7 @@ export class Notifier {
         continue;
       }
       notifier.#waiting++;
-      notifier.#queue(target).push({ key, target, created, event: event as NotifyEvent });
+      notifier.#queue(target).push({ key, target, created, event });
     }
     for (const target of options.targets) notifier.#start(target);
     return notifier;
