@@ -160,7 +160,7 @@ export class CoreClient {
   async *watch(options: WatchOptions = {}): AsyncGenerator<WatchFrame, void, undefined> {
     // Only agents watch; the command line starts without the frames and their schemas.
     const { readFrames } = await import('./watch.ts');
-    yield* this.#stream(encodePath('node/watch', { stream: options.stream, after: options.after }), options.signal, (response) => readFrames(response, options.silenceMs));
+    yield* this.#stream(encodePath('node/watch', { stream: options.stream, after: options.after, grants: options.grants }), options.signal, (response) => readFrames(response, options.silenceMs));
   }
 
   /** The audit log from now on (`sys/audit/tail`); ends when the core ends it. @throws as `watch` */
