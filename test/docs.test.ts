@@ -55,6 +55,10 @@ describe('README.md', () => {
 
 describe('documents', () => {
   for (const document of DOCUMENTS) {
+    test(`${document} is whole: no marks of a merge`, () => {
+      assert.doesNotMatch(read(document), /^(?:<{7}|>{7}|={7})/m);
+    });
+
     test(`${document} links to files that exist`, () => {
       for (const [, target] of read(document).matchAll(/\]\(([^)#:]+)\)/g)) assert.ok(existsSync(join(ROOT, dirname(document), target ?? '')), `${document} → ${target ?? ''}`);
     });
