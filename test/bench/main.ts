@@ -16,10 +16,12 @@ import { benchLedger } from './ledger.ts';
 import { benchPage } from './page.ts';
 import { benchPolicyCheck } from './policy-check.ts';
 import { benchRotation } from './rotation.ts';
+import { benchScale } from './scale.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'page', 'core', 'driver', 'policy', 'ledger']);
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'page', 'core', 'driver', 'policy', 'ledger', 'scale']);
 if (wanted.delete('policy')) benchPolicyCheck();
 if (wanted.delete('ledger')) await benchLedger();
+if (wanted.delete('scale')) await benchScale();
 if (wanted.size === 0) process.exit();
 const purser = await Installation.start({ driver: wanted.has('driver') });
 try {

@@ -20,7 +20,8 @@ const LIMITS: ServerOptions = {
   keepAliveTimeout: 75_000,
   noDelay: true,
 };
-const MAX_CONNECTIONS = 10_000;
+/** Ten thousand watch streams, and room for everybody else. */
+const MAX_CONNECTIONS = 12_000;
 /** Answers also to HEAD, for load balancers. */
 const HEAD_PATH = 'sys/health';
 
