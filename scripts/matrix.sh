@@ -17,7 +17,10 @@ engine() { # release → folder with usr/bin and usr/sbin
   local folder=$cache/engine-$1 lists=$cache/apt-$1
   [ -e "$folder/complete" ] && { echo "$folder"; return; }
   mkdir -p "$folder" "$lists/lists/partial" "$lists/cache/archives/partial"
-  echo "deb [signed-by=$keyring] http://deb.debian.org/debian $1 main" > "$lists/sources.list"
+  # From wherever this machine has its Debian packages.
+  local archive
+  archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v -e security -e updates | sort -u | head -n 1)
+  echo "deb [signed-by=$keyring] $archive $1 main" > "$lists/sources.list"
   local apt=(-o "Dir::Etc::sourcelist=$lists/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$lists/lists" -o "Dir::Cache=$lists/cache" -o APT::Sandbox::User=root)
   apt-get "${apt[@]}" update -qq >&2
   (cd "$lists" && apt-get "${apt[@]}" download -qq docker.io containerd libseccomp2 >&2)
