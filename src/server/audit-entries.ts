@@ -43,16 +43,19 @@ export function failedEntry(entry: AuditEntry, error: unknown): AuditEntry {
 }
 
 /** Per token and rule, the same object again and again: the audit device renders each object once. */
-const knownAuth = new WeakMap<TokenEntry, WeakMap<readonly string[], AuditAuth>>();
+const knownAuth = new WeakMap<TokenEntry, Map<string, AuditAuth>>();
+/** Sets of granting policies remembered for one token. */
+const MAX_RULES = 64;
 
 function authOf(facts: AuditFacts): AuditAuth {
   const { token, grantingPolicies, isAllowed } = facts;
   // The policies of an entity change without the entry.
   if (token === undefined || !isAllowed || token.entityId !== '') return makeAuth(facts);
   let byRule = knownAuth.get(token);
-  if (byRule === undefined) knownAuth.set(token, byRule = new WeakMap());
-  let auth = byRule.get(grantingPolicies);
-  if (auth === undefined) byRule.set(grantingPolicies, auth = makeAuth(facts));
+  if (byRule === undefined || byRule.size >= MAX_RULES) knownAuth.set(token, byRule = new Map());
+  const rule = grantingPolicies.join(); // no name has a comma
+  let auth = byRule.get(rule);
+  if (auth === undefined) byRule.set(rule, auth = makeAuth(facts));
   return auth;
 }
 

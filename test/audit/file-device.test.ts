@@ -190,12 +190,12 @@ test('open() completes a last line that lacks only its end', async (t) => {
   await device.close();
 });
 
-test('the anchor follows within 4,096 entries, so a later cut below it is found', async (t) => {
+test('the anchor follows within 16,384 entries, so a later cut below it is found', async (t) => {
   const { path, open } = auditFolder(t);
   const crashed = await open();
-  await Promise.all(Array.from({ length: 4_100 }, (_, n) => crashed.log('request', { request: { id: String(n), operation: 'read', path: 'p' } })));
+  await Promise.all(Array.from({ length: 16_400 }, (_, n) => crashed.log('request', { request: { id: String(n), operation: 'read', path: 'p' } })));
   await new Promise((resolve) => { setTimeout(resolve, 200); });
-  writeFileSync(path, `${linesOf(path).slice(0, 4_000).join('\n')}\n`);
+  writeFileSync(path, `${linesOf(path).slice(0, 16_000).join('\n')}\n`);
   await assert.rejects(open(), { code: 'ERR_AUDIT_CHAIN' });
 });
 
@@ -204,7 +204,7 @@ test('an anchor that cannot be stored is reported, and entries go on', async (t)
   const failures: unknown[] = [];
   const device = await open({ onFailure: (error) => failures.push(error) });
   view.failAfter(0);
-  await Promise.all(Array.from({ length: 4_097 }, () => device.log('request', { request: { id: '1', operation: 'read', path: 'p' } })));
+  await Promise.all(Array.from({ length: 16_385 }, () => device.log('request', { request: { id: '1', operation: 'read', path: 'p' } })));
   await new Promise((resolve) => { setTimeout(resolve, 200); });
   assert.ok(failures.length > 0);
   await logSome(device, 1);
