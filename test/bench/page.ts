@@ -43,7 +43,7 @@ export async function benchPage(client: CoreClient, token: string, containers: n
     for (let round = 0; round < ROUNDS; round++) {
       await rotate(`value-${String(round)}`);
       const began = performance.now();
-      await page.waitForFunction(`document.querySelector('.rotation strong')?.textContent === '${String(round + 2)}' && document.querySelector('.rotation .figure')?.textContent === '100 %'`, undefined, { polling: 10 });
+      await page.locator(`.rotation:has(strong:text-is("${String(round + 2)}")) .figure`, { hasText: '100 %' }).waitFor();
       full.push(performance.now() - began);
       await page.waitForTimeout(1_000);
     }
