@@ -52,7 +52,7 @@ function authOf(facts: AuditFacts): AuditAuth {
   // The policies of an entity change without the entry.
   if (token === undefined || !isAllowed || token.entityId !== '') return makeAuth(facts);
   let byRule = knownAuth.get(token);
-  if (byRule === undefined || byRule.size >= MAX_RULES) knownAuth.set(token, byRule = new Map());
+  if (byRule === undefined || byRule.size >= MAX_RULES) knownAuth.set(token, byRule = new Map<string, AuditAuth>());
   const rule = grantingPolicies.join(); // no name has a comma
   let auth = byRule.get(rule);
   if (auth === undefined) byRule.set(rule, auth = makeAuth(facts));

@@ -123,7 +123,7 @@ async function joinAndLogIn(client: CoreClient, id: string, secret: string, name
   const { node_id: node, cluster_id: cluster } = await client.write('auth/node/join', { id, secret, name, public_key: { kty, crv, x }, version: '0' }) as { node_id: string; cluster_id: string };
   const now = Math.floor(Date.now() / 1000);
   const jwt = await new SignJWT({ iss: node, sub: node, aud: loginAudience(cluster), iat: now, exp: now + LOGIN_SECONDS - 5, jti: randomUUID() }).setProtectedHeader({ alg: 'EdDSA', typ: 'JWT' }).sign(privateKey);
-  return String((await client.authenticate('auth/node/login', { jwt }))['client_token']);
+  return (await client.authenticate('auth/node/login', { jwt }) as { client_token: string }).client_token;
 }
 
 /** Resolves with the first frame. @param onChange told of every `changed` frame */
