@@ -22,6 +22,8 @@ export interface PluginServer {
 export async function servePlugin(listener: RequestListener, path: string, link: string | undefined, log: Logger): Promise<PluginServer> {
   // Docker 20.10 sends an empty Host header.
   const server = createServer({ requireHostHeader: false }, listener);
+  // A connection that Docker keeps open outlives the link: its next call would still come here when a driver has long taken the path.
+  server.maxRequestsPerSocket = 1;
   await listenOnSocket(server, path);
   const linked = link === undefined ? undefined : new PluginLink(link, path, log);
   await linked?.start();

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, lstatSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
-import { createServer, request } from 'node:http';
+import { Agent, createServer, request } from 'node:http';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -34,10 +34,10 @@ const calls: VolumeCalls = {
   get: (name) => { if (name !== 'db') throw new PurserError('ERR_WORKLOAD_INVALID', 'there is no volume of this name'); return VOLUME; },
 };
 
-function ask(socketPath: string, path: string, body: string | object = ''): Promise<unknown> {
+function ask(socketPath: string, path: string, body: string | object = '', connections?: Agent): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
-    request({ socketPath, path, method: 'POST' }, (response) => {
+    request({ socketPath, path, method: 'POST', agent: connections }, (response) => {
       let answer = '';
       response.on('data', (chunk) => { answer += String(chunk); }).on('end', () => { resolve(JSON.parse(answer)); });
     }).on('error', reject).end(text);
@@ -98,6 +98,16 @@ test('the driver answers for secrets at the same path and hands the calls for vo
   assert.deepEqual(await ask(docker, '/Plugin.Activate'), BOTH);
   assert.deepEqual(await ask(docker, '/VolumeDriver.Mount', { Name: 'db', ID }), { Mountpoint: `/ro/${ID}/files`, Err: '' });
   assert.deepEqual(await ask(docker, '/SecretProvider.GetSecret', { SecretName: 's', TaskID: 't', NodeID: 'n' }), { Value: 'dg==', DoNotReuse: true });
+});
+
+test('a client that keeps its connections, as Docker does, reaches the driver from the moment it has the path', async () => {
+  const { own, docker } = paths();
+  const connections = new Agent({ keepAlive: true });
+  cleanups.push(() => { connections.destroy(); });
+  await agent(own, docker);
+  assert.deepEqual(await ask(docker, '/VolumeDriver.List', {}, connections), { Volumes: [{ Name: 'db', Mountpoint: '', CreatedAt: '1970-01-01T00:00:00.000Z' }], Err: '' });
+  await driver(docker, own);
+  assert.deepEqual(await ask(docker, '/SecretProvider.GetSecret', { SecretName: 's', TaskID: 't', NodeID: 'n' }, connections), { Value: 'dg==', DoNotReuse: true });
 });
 
 test('without an agent the driver has no volumes and says so', async () => {
