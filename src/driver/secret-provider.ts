@@ -73,9 +73,12 @@ async function getSecret(body: unknown, source: SecretSource, log: Logger, timeo
 
 /** @throws ERR_REQUEST_INVALID */
 function readRequest(body: unknown): SwarmSecretRequest {
+  if (typeof body !== 'string' || body === '') {
+    throw new PurserError('ERR_REQUEST_INVALID', 'the request of Docker has no body', { hint: 'Docker loses it when it sends a request again because this driver was away; Swarm tries the task again by itself' });
+  }
   let value: unknown;
   try {
-    value = JSON.parse(typeof body === 'string' ? body : '');
+    value = JSON.parse(body);
   } catch {
     throw new PurserError('ERR_REQUEST_INVALID', 'the request of Docker is not JSON');
   }

@@ -1,7 +1,6 @@
 // Docker's secret provider protocol over a real unix socket, byte for byte as dockerd 20.10 and newer send it.
 
 import assert from 'node:assert/strict';
-import { createServer } from 'node:http';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -10,6 +9,7 @@ import { afterEach, test } from 'node:test';
 import { secretProvider } from '../../src/driver/secret-provider.ts';
 import type { SecretSource } from '../../src/driver/secret-provider.ts';
 import { PurserError } from '../../src/lib/errors.ts';
+import { pluginServer } from '../../src/lib/plugin-server.ts';
 import { listenOnSocket } from '../../src/lib/unix-socket.ts';
 import type { SwarmSecretRequest } from '../../src/wire/node-protocol.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
@@ -28,13 +28,13 @@ async function serve(source: SecretSource, timeoutMs = 200) {
   const directory = mkdtempSync(join(tmpdir(), 'purser-driver-'));
   const path = join(directory, 'purser.sock');
   const { log, text } = recordedLog();
-  const server = createServer({ requireHostHeader: false }, secretProvider(source, log, timeoutMs));
+  const server = pluginServer(secretProvider(source, log, timeoutMs));
   await listenOnSocket(server, path);
   cleanups.push(() => rmSync(directory, { recursive: true, force: true }), () => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }));
   return { path, logged: text };
 }
 
-/** One request as raw bytes: what Docker's client puts on the wire. */
+/** One request as raw bytes: what Docker's client puts on the wire. The driver closes the connection after its answer. */
 function post(path: string, call: string, body: string, host = 'Host: '): Promise<{ status: number; head: string; body: Record<string, unknown> }> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
@@ -46,7 +46,7 @@ function post(path: string, call: string, body: string, host = 'Host: '): Promis
       const [head = '', rest = ''] = answer.split('\r\n\r\n');
       resolve({ status: Number(head.split(' ')[1]), head, body: JSON.parse(rest) as Record<string, unknown> });
     });
-    socket.write(`POST ${call} HTTP/1.1\r\n${host === '' ? '' : `${host}\r\n`}User-Agent: Go-http-client/1.1\r\nContent-Length: ${Buffer.byteLength(body)}\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\nConnection: close\r\n\r\n${body}`);
+    socket.write(`POST ${call} HTTP/1.1\r\n${host === '' ? '' : `${host}\r\n`}User-Agent: Go-http-client/1.1\r\nContent-Length: ${Buffer.byteLength(body)}\r\nAccept: application/vnd.docker.plugins.v1.2+json\r\n\r\n${body}`);
   });
 }
 
@@ -124,6 +124,6 @@ test('secretProvider() says 404 to other calls', async () => {
 test('listenOnSocket() makes a socket for its owner only, and leaves a live one alone', async () => {
   const { path } = await serve(give);
   assert.equal(statSync(path).mode & 0o777, 0o600);
-  await assert.rejects(listenOnSocket(createServer(), path), /another process listens/);
+  await assert.rejects(listenOnSocket(pluginServer(() => undefined), path), /another process listens/);
   assert.equal((await post(path, '/Plugin.Activate', '')).status, 200);
 });

@@ -1,9 +1,9 @@
 // The agent's plugin socket: Docker's calls for volumes, from Docker itself by way of the link, or handed on by the driver.
 
-import { createServer } from 'node:http';
 import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { withDeadline } from '../../lib/deadline.ts';
+import { pluginServer } from '../../lib/plugin-server.ts';
 import { listenOnSocket } from '../../lib/unix-socket.ts';
 import { PluginLink } from './plugin-link.ts';
 
@@ -20,10 +20,7 @@ export interface PluginServer {
  * @throws ERR_STATE_LOCKED when somebody listens on `path`
  */
 export async function servePlugin(listener: RequestListener, path: string, link: string | undefined, log: Logger): Promise<PluginServer> {
-  // Docker 20.10 sends an empty Host header.
-  const server = createServer({ requireHostHeader: false }, listener);
-  // A connection that Docker keeps open outlives the link: its next call would still come here when a driver has long taken the path.
-  server.maxRequestsPerSocket = 1;
+  const server = pluginServer(listener);
   await listenOnSocket(server, path);
   const linked = link === undefined ? undefined : new PluginLink(link, path, log);
   await linked?.start();

@@ -2,12 +2,13 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, lstatSync, mkdtempSync, readlinkSync, rmSync } from 'node:fs';
-import { Agent, createServer, request } from 'node:http';
+import { Agent, request } from 'node:http';
 import type { RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
 import { PurserError } from '../../../src/lib/errors.ts';
+import { pluginServer } from '../../../src/lib/plugin-server.ts';
 import { listenOnSocket } from '../../../src/lib/unix-socket.ts';
 import { servePlugin } from '../../../src/agent/volume/plugin-server.ts';
 import { volumeDriver } from '../../../src/agent/volume/volume-driver.ts';
@@ -54,7 +55,7 @@ async function agent(own: string, docker: string | undefined) {
 async function driver(socket: string, agentSocket: string) {
   const { log } = recordedLog();
   const listener: RequestListener = secretProvider(async () => ({ value: Buffer.from('v'), version: 1, path: 'p', isFromMemory: false }), log, 200, volumeRelay(agentSocket));
-  const server = createServer({ requireHostHeader: false }, listener);
+  const server = pluginServer(listener);
   rmSync(socket, { force: true });
   await listenOnSocket(server, socket);
   const stop = (): Promise<void> => new Promise((resolve) => { server.closeAllConnections(); server.close(() => resolve()); });
