@@ -16,6 +16,10 @@ for folder in /var/lib/docker /var/lib/containerd; do
   mkdir -p "$folder"
   mount -t tmpfs -o mode=711 tmpfs "$folder"
 done
+if [ "${SANDBOX_CGROUP_V2:-}" = 1 ]; then # only the unified hierarchy, as runc and the agent see it
+  umount -R -l /sys/fs/cgroup
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+fi
 mount --make-rshared /
 rm -rf /etc/docker /var/lib/purser
 mkdir -p /etc/docker

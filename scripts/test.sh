@@ -31,6 +31,8 @@ fi
 if [ "$part" != unit ]; then
   say "end-to-end tests on a real Docker Engine"
   scripts/sandbox.sh node scripts/run-tests.mjs test/e2e --concurrency 1
+  say "the isolation of containers where cgroup v2 is the only one"
+  SANDBOX_CGROUP_V2=1 scripts/sandbox.sh node scripts/run-tests.mjs test/e2e/isolation.test.ts --concurrency 1
   say "a Swarm of three machines, with faults"
   scripts/sandbox.sh node scripts/run-tests.mjs test/lab --concurrency 1
 fi

@@ -97,10 +97,11 @@ function place(swarm: readonly { readonly secret: SwarmSecretReference; readonly
 /** The container's own cgroup, whatever cgroup below it the main process has moved to. */
 async function cgroupOf(pid: number, id: string): Promise<string> {
   const file = await readFile(`/proc/${pid}/cgroup`, 'utf8');
-  const head = decidingHierarchy(file);
+  const mountinfo = await readFile('/proc/self/mountinfo', 'utf8');
+  const head = decidingHierarchy(file, mountinfo);
   const path = head === undefined ? undefined : cgroupPathIn(file, head);
   if (head === undefined || path === undefined) throw unknownCgroup();
-  const root = mountRoot(await readFile('/proc/self/mountinfo', 'utf8'), head);
+  const root = mountRoot(mountinfo, head);
   const own = path.startsWith(root) ? path.slice(root.length) : path;
   const parts = own.split('/');
   const last = parts.findIndex((part) => part.includes(id));

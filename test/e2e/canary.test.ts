@@ -54,7 +54,7 @@ describe('a canary', () => {
     container = await docker('run', '-d', '--name', 'canary', '-e', 'PW_FILE=purser://secret/db/prod#password', '-e', 'PW=purser://secret/db/prod#password', '-e', 'URL=db://${purser://secret/db/prod#password}@db',
       '-l', 'purser.env=strict', '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sh', '-c', 'sleep 600; true');
     await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'canary');
-    await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'canary', '-e', 'PW=purser://secret/db/prod#password', '--secret', 'canary', 'busybox:latest', 'sleep', '600');
+    await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--stop-grace-period', '1s', '--name', 'canary', '-e', 'PW=purser://secret/db/prod#password', '--secret', 'canary', 'busybox:latest', 'sleep', '600');
     const task = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=canary') || undefined, 30_000);
     assert.equal(await docker('exec', task, 'cat', '/run/secrets/canary'), CANARY);
     assert.equal(await docker('exec', container, 'sh', '-c', 'cat $PW_FILE'), CANARY);

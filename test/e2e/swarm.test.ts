@@ -25,7 +25,7 @@ for (const runtime of [true, false]) {
     test('five rotations reach the running task, with uid, gid, mode and target', async () => {
       await purser.put('secret/db/prod', { password: VALUES[0] });
       await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'db_password');
-      await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'app',
+      await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--stop-grace-period', '1s', '--name', 'app',
         '--secret', 'source=db_password,target=the_password,uid=1234,gid=4321,mode=0440', '--user', '1234', 'busybox:latest', 'sleep', '600');
       const id = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 30_000);
       assert.equal(await docker('exec', id, 'cat', '/run/secrets/the_password'), VALUES[0]);

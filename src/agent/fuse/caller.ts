@@ -47,8 +47,13 @@ function readProc(path: string): string | undefined {
   }
 }
 
-/** The `id:controllers:` head of the deciding line in a /proc/PID/cgroup file: cgroup v1's if there is one, else v2's. */
-export function decidingHierarchy(cgroupFile: string): string | undefined {
+/**
+ * The `id:controllers:` head of the deciding line in a /proc/PID/cgroup file: v2's where /sys/fs/cgroup itself is one, as runc decides
+ * (libcontainer/cgroups: IsCgroup2UnifiedMode), because such a host may have a hierarchy of v1 besides; else v1's if there is one.
+ * @param mountinfo this process's, proc(5)
+ */
+export function decidingHierarchy(cgroupFile: string, mountinfo: string): string | undefined {
+  if (/^(?:\S+ ){4}\/sys\/fs\/cgroup .* - cgroup2 /m.test(mountinfo) && /^0::/m.test(cgroupFile)) return '0::';
   const lines = cgroupFile.split('\n').map((line) => /^(\d+:([^:]*):)/.exec(line)).filter((match) => match !== null);
   for (const name of V1_HIERARCHIES) {
     const found = lines.find((match) => match[2]!.split(',').includes(name));
@@ -160,7 +165,8 @@ export class ProcCallers implements Callers {
   }
 
   #findHierarchy(cgroupFile: string): void {
-    this.#head = decidingHierarchy(cgroupFile);
-    if (this.#head !== undefined) this.#root = mountRoot(readFileSync('/proc/self/mountinfo', 'utf8'), this.#head);
+    const mountinfo = readFileSync('/proc/self/mountinfo', 'utf8');
+    this.#head = decidingHierarchy(cgroupFile, mountinfo);
+    if (this.#head !== undefined) this.#root = mountRoot(mountinfo, this.#head);
   }
 }

@@ -355,13 +355,14 @@ describe('negotiate()', () => {
 describe('the cgroup of a caller', () => {
   const v1 = '11:cpu,cpuacct:/x\n9:name=systemd:/sd\n8:pids:/pids\n5:devices:/docker/abc\n4:memory:/mem\n0::/unified\n';
   const v2 = '0::/system.slice/docker-abc.scope\n';
-  test('decidingHierarchy() prefers devices, then memory, pids, systemd, then the unified one', () => {
-    assert.equal(decidingHierarchy(v1), '5:devices:');
-    assert.equal(decidingHierarchy(v1.replace('5:devices:/docker/abc\n', '')), '4:memory:');
-    assert.equal(decidingHierarchy('3:freezer,devices:/a\n0::/\n'), '3:freezer,devices:');
-    assert.equal(decidingHierarchy(v2), '0::');
-    assert.equal(decidingHierarchy(''), undefined);
-  });
+  const hybrid = '30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n31 30 0:27 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n';
+  const unified = '30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n31 25 0:27 / /run/v1 rw - cgroup cgroup rw,devices\n';
+  for (const [what, file, mountinfo, head] of [
+    ['devices first', v1, hybrid, '5:devices:'], ['then memory', v1.replace('5:devices:/docker/abc\n', ''), hybrid, '4:memory:'],
+    ['devices beside another', '3:freezer,devices:/a\n0::/\n', hybrid, '3:freezer,devices:'],
+    ['the unified one alone', v2, '', '0::'], ['the unified one where it is the root, with a v1 hierarchy besides', v1, unified, '0::'],
+    ['nothing', '', unified, undefined],
+  ] as const) test(`decidingHierarchy() is ${what}`, () => { assert.equal(decidingHierarchy(file, mountinfo), head); });
   test('cgroupPathIn() finds the line by its whole head', () => {
     assert.equal(cgroupPathIn(v1, '5:devices:'), '/docker/abc');
     assert.equal(cgroupPathIn(v1, '1:cpu,cpuacct:'), undefined, 'not the tail of 11:');

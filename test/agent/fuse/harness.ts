@@ -93,7 +93,7 @@ export class TestMount {
     mkdirSync(this.mountPoint);
     buildSync({ entryPoints: [CHILD_SOURCE], outfile: this.program, bundle: true, platform: 'node', format: 'cjs', logLevel: 'error' });
     this.stateFds = [this.#stateFile('a'), this.#stateFile('b')];
-    const controllers = decidingHierarchy(readFileSync('/proc/self/cgroup', 'utf8'))!.split(':')[1]!;
+    const controllers = decidingHierarchy(readFileSync('/proc/self/cgroup', 'utf8'), readFileSync('/proc/self/mountinfo', 'utf8'))!.split(':')[1]!;
     const root = controllers === '' ? '/sys/fs/cgroup' : join('/sys/fs/cgroup', controllers.replace('name=', ''));
     this.#cgroupPrefix = `${root}/purser-test-${randomBytes(6).toString('hex')}`;
     // Outlives the test whatever ends it, and starts when the pipe from the test process closes.
