@@ -74,9 +74,9 @@ export class AuditBroker {
   async #log(type: EntryType, entry: AuditEntry): Promise<void> {
     if (this.#isClosed) throw new PurserError('ERR_AUDIT_REFUSED', 'the audit devices are closed, so the request was refused');
     if (this.#devices.size === 0) return;
-    const attempts = [...this.#devices].map(([name, device]) => this.#attempt(name, device, type, entry));
     try {
-      await (attempts.length === 1 ? attempts[0] : Promise.any(attempts));
+      if (this.#devices.size > 1) await Promise.any([...this.#devices].map(([name, device]) => this.#attempt(name, device, type, entry)));
+      else for (const [name, device] of this.#devices) await this.#attempt(name, device, type, entry);
     } catch (cause) {
       throw new PurserError('ERR_AUDIT_REFUSED', 'no audit device took the entry, so the request was refused',
         { hint: 'check the space and the permissions of the audit files', cause });

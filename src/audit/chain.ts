@@ -20,20 +20,22 @@ export const GENESIS: Head = { seq: 0, mac: new Uint8Array(32) };
 const SUFFIX = /,"chain":\{"seq":([1-9]\d{0,15}),"mac":"([0-9a-f]{64})"\}\}$/;
 const MAX_SUFFIX_BYTES = 128;
 const BRACE = Buffer.from('}');
+/** The code before and the number, as they go into the next code; used within one call only. */
+const before = Buffer.alloc(40);
 
 /** The head after a line with `body`, a JSON object. */
 export function nextHead(key: KeyObject, head: Head, body: Uint8Array | string): Head {
   const seq = head.seq + 1;
-  const before = Buffer.allocUnsafe(40);
   before.set(head.mac);
-  before.writeBigUInt64BE(BigInt(seq), 32);
+  before.writeUInt32BE(Math.floor(seq / 2 ** 32), 32);
+  before.writeUInt32BE(seq % 2 ** 32, 36);
   // As text and back: a digest that Node hands out as a Buffer costs more than the hashing.
   return { seq, mac: Buffer.from(createHmac('sha256', key).update(before).update(body).digest('hex'), 'hex') };
 }
 
 /** `body` as a line that ends in its chain member and LF. */
 export function sealLine(body: string, head: Head): string {
-  return `${body.slice(0, -1)},"chain":{"seq":${head.seq},"mac":"${Buffer.from(head.mac).toString('hex')}"}}\n`;
+  return `${body.slice(0, -1)},"chain":{"seq":${head.seq},"mac":"${Buffer.from(head.mac.buffer, head.mac.byteOffset, head.mac.length).toString('hex')}"}}\n`;
 }
 
 /** A line without LF, or undefined when it does not end in a chain member. */

@@ -47,6 +47,8 @@ export interface AuditResponse {
   readonly auth?: JsonObject;
   readonly leaseId?: string;
   readonly data?: JsonObject | null;
+  /** Stands for a response that has only `data` (LogicalResponse.sameData): its rendering is kept by it. */
+  readonly sameData?: object;
   readonly warnings?: readonly string[];
   readonly wrapInfo?: JsonObject;
 }
@@ -98,20 +100,24 @@ export class EntryRenderer {
 
   /** @returns a JSON object as text; the device adds the chain as its last member */
   render(type: EntryType, entry: AuditEntry, timeMs: number): string {
-    const parts = [`{"time":"${new Date(timeMs).toISOString()}","type":"${type}"`];
-    if (entry.auth !== undefined) parts.push(`"auth":${this.#once(entry.auth, (auth) => this.#auth(auth))}`);
-    parts.push(`"request":${this.#once(entry.request, (request) => this.#request(request))}`);
-    if (type === 'response' && entry.response !== undefined) parts.push(`"response":${JSON.stringify(this.#response(entry.response, entry.request))}`);
-    if (entry.error !== undefined) parts.push(`"error":${JSON.stringify(entry.error)}`);
-    return `${parts.join(',')}}`;
+    const { auth, request, response, error } = entry;
+    let text = `{"time":"${new Date(timeMs).toISOString()}","type":"${type}"`;
+    if (auth !== undefined) text += `,"auth":${this.#rendered.get(auth) ?? this.#keep(auth, this.#auth(auth))}`;
+    text += `,"request":${this.#rendered.get(request) ?? this.#keep(request, this.#request(request))}`;
+    if (type === 'response' && response !== undefined) text += `,"response":${this.#responseText(response, request)}`;
+    if (error !== undefined) text += `,"error":${JSON.stringify(error)}`;
+    return `${text}}`;
   }
 
-  #once<T extends object>(part: T, shape: (part: T) => object): string {
-    let text = this.#rendered.get(part);
-    if (text === undefined) {
-      text = JSON.stringify(shape(part));
-      this.#rendered.set(part, text);
-    }
+  #responseText(response: AuditResponse, request: AuditRequest): string {
+    const { sameData } = response;
+    if (sameData === undefined) return JSON.stringify(this.#response(response, request));
+    return this.#rendered.get(sameData) ?? this.#keep(sameData, this.#response(response, request));
+  }
+
+  #keep(part: object, shape: object): string {
+    const text = JSON.stringify(shape);
+    this.#rendered.set(part, text);
     return text;
   }
 

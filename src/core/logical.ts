@@ -49,6 +49,11 @@ export interface LogicalResponse {
   readonly data?: JsonObject | null;
   /** What the audit log keeps instead of `data`, where that is long and comes from the log itself. */
   readonly auditData?: JsonObject | null;
+  /**
+   * Stands for `data`: the same object every time the data are the same, and for no other data. Audit then hashes them once per
+   * object; it keeps the hashes, not the data. Not together with other members.
+   */
+  readonly sameData?: object;
   readonly warnings?: readonly string[];
   /** The `auth` object of Vault's envelope, for logins and token creation. */
   readonly auth?: JsonObject;

@@ -1,5 +1,6 @@
 // A bounded least-recently-used cache over slow reads that never serves what a writer replaced: a load that was under way
-// when anything was forgotten is returned to its caller but not kept. Writers forget() before and after their write.
+// when anything was forgotten is returned to its caller but not kept. Writers forget() before their write, and afterwards forget()
+// again or, when it is known to have happened, put() what they wrote.
 
 export class ReadThroughCache<V> {
   readonly #entries = new Map<string, V>();
@@ -32,6 +33,12 @@ export class ReadThroughCache<V> {
   forget(key: string): void {
     this.#epoch++;
     this.#entries.delete(key);
+  }
+
+  /** Keeps what a writer has stored, and drops every load under way. */
+  put(key: string, value: V): void {
+    this.#epoch++;
+    this.#keep(key, value);
   }
 
   /** Drops everything. */

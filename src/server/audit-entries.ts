@@ -82,7 +82,8 @@ function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount
   };
 }
 
-function responseOf({ auth, data: whole, auditData: data = whole, leaseId, warnings, wrapInfo }: LogicalResponse): AuditResponse {
+function responseOf({ auth, data: whole, auditData: data = whole, sameData, leaseId, warnings, wrapInfo }: LogicalResponse): AuditResponse {
+  if (sameData !== undefined && data !== undefined) return { data, sameData };
   return {
     ...(auth === undefined ? {} : { auth }), ...(data === undefined ? {} : { data }),
     ...(leaseId === undefined ? {} : { leaseId }), ...(warnings === undefined ? {} : { warnings }),

@@ -149,7 +149,7 @@ function readToken({ headers }: IncomingMessage): string | undefined {
   return match?.[1];
 }
 
-async function findPrincipal(core: UnsealedCore, tokenId: string | undefined): Promise<Principal | undefined> {
+function findPrincipal(core: UnsealedCore, tokenId: string | undefined): Promise<Principal | undefined> | undefined {
   return tokenId === undefined ? undefined : core.principals.find(tokenId);
 }
 
@@ -159,7 +159,7 @@ function admit({ remoteAddress }: Exchange, shown: Principal | undefined): Princ
 }
 
 /** Body fields for writes, query parameters for everything else. */
-async function readInput({ request, target }: Exchange, limits: BodyLimits): Promise<JsonObject> {
+function readInput({ request, target }: Exchange, limits: BodyLimits): Promise<JsonObject> | JsonObject {
   if (target.verb === 'patch' && !/^application\/merge-patch\+json\s*(?:;|$)/.test(request.headers['content-type'] ?? '')) {
     throw new PurserError('ERR_REQUEST_MEDIA_TYPE', 'a patch needs the content type application/merge-patch+json');
   }

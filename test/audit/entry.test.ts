@@ -29,6 +29,20 @@ test('render() of a response entry shows the request, the caller and the answer'
   });
 });
 
+test('render() hashes the data of a response once for each object that stands for them', () => {
+  let hashed = 0;
+  const counting = new EntryRenderer({ hash: (value) => { hashed++; return `h(${value.length})`; }, hashCached: (value) => `c(${value.length})` });
+  const answer = (sameData: object, value: string) => {
+    const request = { id: '1', operation: 'read', path: 'secret/data/a' };
+    return (JSON.parse(counting.render('response', { request, response: { data: { data: { a: value } }, sameData } }, 0)) as { response: unknown }).response;
+  };
+  const [first, second] = [{}, {}];
+  assert.deepEqual(answer(first, 'value'), { data: { data: { a: 'h(5)' } } });
+  assert.deepEqual(answer(first, 'value'), { data: { data: { a: 'h(5)' } } });
+  assert.equal(hashed, 1);
+  assert.deepEqual(answer(second, 'longer value'), { data: { data: { a: 'h(12)' } } });
+});
+
 test('render() of a request entry has no response, even when one is given', () => {
   const parsed = JSON.parse(renderer().render('request', sampleEntry(), 0)) as Record<string, unknown>;
   assert.deepEqual(Object.keys(parsed), ['time', 'type', 'auth', 'request']);

@@ -2,6 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 
+import { xchacha20poly1305 } from '@noble/ciphers/chacha.js';
+import fc from 'fast-check';
+
 import { decrypt, encrypt } from '../../src/crypto/aead.ts';
 
 interface Vector { readonly source: string; readonly key: string; readonly nonce: string; readonly associatedData: string; readonly plaintext: string; readonly ciphertext: string }
@@ -34,6 +37,15 @@ for (const vector of vectors) {
     });
   });
 }
+
+it('encrypt() and decrypt() agree with noble on any input', () => {
+  const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+  fc.assert(fc.property(bytes(32), bytes(24), fc.uint8Array({ maxLength: 200 }), fc.uint8Array({ maxLength: 1_000 }), (key, nonce, ad, plaintext) => {
+    const ciphertext = encrypt(key, nonce, ad, plaintext);
+    assert.deepEqual(ciphertext, xchacha20poly1305(key, nonce, ad).encrypt(plaintext));
+    assert.deepEqual(decrypt(key, nonce, ad, ciphertext), plaintext);
+  }));
+});
 
 it('encrypt() refuses keys and nonces of another length', () => {
   const [key, nonce, none] = [new Uint8Array(32), new Uint8Array(24), new Uint8Array(0)];

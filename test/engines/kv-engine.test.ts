@@ -27,7 +27,7 @@ test('a write answers with the version, a read with data and metadata', async ()
   const { call, put } = setUp();
   assert.deepEqual(await put('db/prod', { password: 'one' }), { data: { ...fresh, version: 1 } });
   assert.deepEqual(await put('db/prod', { password: 'two' }), { data: { ...fresh, version: 2 } });
-  assert.deepEqual(await call('read', 'data/db/prod'), { data: { data: { password: 'two' }, metadata: { ...fresh, version: 2 } } });
+  assert.deepEqual((await call('read', 'data/db/prod'))?.data, { data: { password: 'two' }, metadata: { ...fresh, version: 2 } });
   assert.deepEqual(await call('read', 'data/db/prod', { version: '1' }), { data: { data: { password: 'one' }, metadata: { ...fresh, version: 1 } } });
   assert.deepEqual(await call('read', 'data/db/prod', { version: 0 }), await call('read', 'data/db/prod'));
   for (const path of ['data/db', 'data/db/prod/x', 'data/none']) assert.equal(await call('read', path), undefined);

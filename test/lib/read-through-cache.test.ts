@@ -20,6 +20,16 @@ test('load() does not keep what a writer made stale while it ran', async () => {
   assert.equal(cache.get('k'), undefined);
 });
 
+test('put() keeps what a writer stored, also against a load that began before', async () => {
+  const cache = new ReadThroughCache<string>(10);
+  let finish!: (value: string) => void;
+  const loading = cache.load('k', () => new Promise((resolve) => { finish = resolve; }));
+  cache.put('k', 'new');
+  finish('old');
+  assert.equal(await loading, 'old');
+  assert.equal(cache.get('k'), 'new');
+});
+
 test('load() drops the least recently used entry beyond the capacity', async () => {
   const cache = new ReadThroughCache<number>(2);
   for (const [key, value] of [['a', 1], ['b', 2]] as const) await cache.load(key, async () => value);

@@ -51,6 +51,33 @@ describe('audit', () => {
     assert.equal((await server.call('POST', 'sys/audit-hash/none', { body: { input: 'x' } })).status, 400);
   });
 
+  test('the entry of a read has the hashes of what was answered, whatever happened to the secret before', async () => {
+    const hashOf = async (input: string) => (await server.call('POST', 'sys/audit-hash/file', { body: { input } })).body.data.hash as string;
+    const check = async (path: string) => {
+      const { body } = await server.call('GET', path);
+      const { data, metadata } = body.data as { data: { a: string }; metadata: { created_time: string; custom_metadata: { owner: string } | null; version: number } };
+      const entry = lines().find(({ type, request }) => type === 'response' && (request as { id: string }).id === body.request_id) as { response: { data: unknown } };
+      assert.deepEqual(entry.response.data, {
+        data: { a: await hashOf(data.a) },
+        metadata: {
+          created_time: await hashOf(metadata.created_time), deletion_time: await hashOf(''), destroyed: false, version: metadata.version,
+          custom_metadata: metadata.custom_metadata && { owner: await hashOf(metadata.custom_metadata.owner) },
+        },
+      });
+      return data.a;
+    };
+    const write = (a: string) => server.call('POST', 'secret/data/hashed', { body: { data: { a } } });
+    await write('one');
+    assert.deepEqual([await check('secret/data/hashed'), await check('secret/data/hashed')], ['one', 'one']);
+    await server.call('POST', 'secret/metadata/hashed', { body: { custom_metadata: { owner: 'mary' } } });
+    assert.equal(await check('secret/data/hashed'), 'one');
+    await write('two');
+    assert.deepEqual([await check('secret/data/hashed'), await check('secret/data/hashed?version=1'), await check('secret/data/hashed')], ['two', 'one', 'two']);
+    await server.call('DELETE', 'secret/metadata/hashed');
+    await write('three');
+    assert.equal(await check('secret/data/hashed'), 'three');
+  });
+
   test('sys/audit enables and disables a second file in the audit directory, readable by the owner only', async () => {
     assert.equal((await server.call('PUT', 'sys/audit/second', { body: { type: 'file', options: { file_path: 'second.log' } } })).status, 204);
     const path = join(server.directory, 'audit', 'second.log');

@@ -43,7 +43,7 @@ export class KvEngine implements Engine, SecretSource {
     const removeVersions: Handler = (path, data) => this.#destroy(path, versionsOf(data));
     this.#routes = new Map<string, Route>([
       ['data', {
-        read: (path, data) => this.#read(path, versionOf(data), secretJson),
+        read: (path, data) => this.#readSecret(path, versionOf(data)),
         create: write, update: write,
         patch: (path, data) => this.#patch(path, data),
         delete: (path) => this.#deleteCurrent(path),
@@ -104,6 +104,14 @@ export class KvEngine implements Engine, SecretSource {
   /** Moves what the mount holds from the time when it was of version 1; all requests wait for it, and a failure is tried again by the next. */
   #upgraded(): Promise<void> {
     return this.#upgrading ??= this.#upgrade().then(() => { this.#isUpgraded = true; }).finally(() => { this.#upgrading = undefined; });
+  }
+
+  async #readSecret(path: string, version: number): Promise<LogicalResponse | undefined> {
+    const found = await this.#store.read(path, version);
+    if (found === undefined) return undefined;
+    const data = secretJson(found);
+    if (found.data === null) return { status: 404, data };
+    return found.isAsKept ? { data, sameData: found.metadata } : { data };
   }
 
   async #read(path: string, version: number, shown: (found: SecretVersion) => JsonObject): Promise<LogicalResponse | undefined> {

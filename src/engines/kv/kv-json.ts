@@ -46,12 +46,18 @@ export function configJson(config: MountConfig): JsonObject {
   };
 }
 
-function timesJson(version: VersionMetadata) {
-  return {
-    created_time: time(version.created),
-    deletion_time: version.deleted === null ? '' : time(version.deleted),
-    destroyed: version.destroyed,
-  };
+type TimesJson = { readonly created_time: string; readonly deletion_time: string; readonly destroyed: boolean };
+
+/** Every read shows them, and what is kept of a version never changes. */
+const knownTimes = new WeakMap<VersionMetadata, TimesJson>();
+
+function timesJson(version: VersionMetadata): TimesJson {
+  let times = knownTimes.get(version);
+  if (times === undefined) {
+    times = { created_time: time(version.created), deletion_time: version.deleted === null ? '' : time(version.deleted), destroyed: version.destroyed };
+    knownTimes.set(version, times);
+  }
+  return times;
 }
 
 function withoutValues(data: JsonObject, depth: number): JsonObject {

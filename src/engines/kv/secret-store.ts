@@ -21,6 +21,8 @@ export interface SecretVersion {
   readonly number: number;
   readonly version: VersionMetadata;
   readonly data: JsonObject | null;
+  /** The current version, and `metadata` is still what is kept of the secret: as long as that object lives it stands for these data. */
+  readonly isAsKept: boolean;
 }
 
 /** What a change does: the new metadata (undefined removes the secret), and version data to write and to remove. */
@@ -64,9 +66,9 @@ export class SecretStore {
       const number = wanted === 0 ? metadata?.current ?? 0 : wanted;
       const version = metadata?.versions[number];
       if (metadata === undefined || version === undefined) return undefined;
-      if (!isReadable(version, this.#now())) return { metadata, number, version, data: null };
+      if (!isReadable(version, this.#now())) return { metadata, number, version, data: null, isAsKept: false };
       const bytes = await this.#view.get(dataKey(path, number));
-      if (bytes !== undefined) return { metadata, number, version, data: parseData(bytes) };
+      if (bytes !== undefined) return { metadata, number, version, data: parseData(bytes), isAsKept: number === metadata.current && this.#cache.get(path) === metadata };
       this.#cache.forget(path);
     }
     throw new PurserError('ERR_RECORD_INVALID', 'the data of a stored version is missing', { hint: 'restore the data directory from a backup' });
@@ -116,7 +118,7 @@ export class SecretStore {
     });
   }
 
-  /** Forgets before and after: a read may have begun in between, and a failed write may still have happened. */
+  /** Forgets before: a read may begin in between; and after a write that failed, because it may still have happened. */
   async #commit(path: string, { metadata, write, remove = [] }: SecretChange): Promise<void> {
     const operations: ViewOperation[] = remove.map((number) => ({ kind: 'delete', key: dataKey(path, number) }));
     if (write !== undefined) operations.push({ kind: 'put', key: dataKey(path, write.number), value: encodeRecord(write.data) });
@@ -124,9 +126,12 @@ export class SecretStore {
     this.#cache.forget(path);
     try {
       await this.#view.transaction(operations);
-    } finally {
+    } catch (error) {
       this.#cache.forget(path);
+      throw error;
     }
+    if (metadata === undefined) this.#cache.forget(path);
+    else this.#cache.put(path, metadata);
   }
 
   async #loadConfig(): Promise<MountConfig> {
