@@ -250,6 +250,7 @@ async function nodeOptions(
     historyLimits: config.usageHistory,
     isLiveToken: async (id) => (await tokens.lookup(id)) !== undefined,
     onFault: (error) => { log.error({ reason: messageOf(error) }, 'a call of a node failed'); },
+    onIndexed: (day, blocks) => { log.info({ day, blocks }, 'the history of usage of a day was indexed'); },
   };
 }
 

@@ -1,5 +1,5 @@
-// Blocks of history (FORMAT.md): up to a thousand rows of one day, compressed together, and beside each a head that says what
-// the block is about, so that a question opens only the blocks that can answer it. The name carries the span of time.
+// Blocks of history (FORMAT.md): up to a thousand rows of one day, compressed together. The name carries the span of time. A question
+// about something parses only the rows whose text names it: parsing is most of what opening a block costs.
 
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
@@ -7,10 +7,12 @@ import { brotliCompress, brotliDecompress, constants } from 'node:zlib';
 
 import { PurserError } from '../../lib/errors.ts';
 import { digits } from '../record.ts';
-import { subjectHash, subjectsOf, type HistoryRow } from './row.ts';
+import { encodeHead, headOf } from './head.ts';
+import type { HistoryRow } from './row.ts';
 
 const FORMAT = 1;
-const HASH_BYTES = 6;
+/** How the text of every row begins. Nothing in a row looks so: quotes in its strings are escaped, and no object in it begins with `at`. */
+const ROW_BEGIN = '{"at":';
 /** Of one block's rows as JSON; a row is far below. */
 const MAX_PLAIN_BYTES = 64 * 1024 * 1024;
 const DAY_CHARACTERS = 10;
@@ -26,6 +28,8 @@ export interface BlockName {
   readonly count: number;
   /** Of the block and its head as they are handed to the store. */
   readonly bytes: number;
+  /** Twelve hexadecimal digits, its own. */
+  readonly id: string;
 }
 
 export interface Block {
@@ -42,10 +46,10 @@ export function dayOf(at: number): string {
 
 /** @param rows of one day, in any order, at least one */
 export async function encodeBlock(rows: readonly HistoryRow[]): Promise<Block> {
-  const text = JSON.stringify(rows);
+  const text = JSON.stringify(rows.map(({ at, ...row }) => ({ at, ...row })));
   const packed = await compress(text, { params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 20, [constants.BROTLI_PARAM_SIZE_HINT]: text.length } });
   const body = Buffer.concat([Uint8Array.of(FORMAT), packed]);
-  const head = encodeHead(rows);
+  const head = encodeHead(headOf(rows));
   const times = rows.map(({ at }) => at);
   // No spread into Math.max: its number of arguments is bounded.
   const last = times.reduce((a, b) => Math.max(a, b));
@@ -53,46 +57,47 @@ export async function encodeBlock(rows: readonly HistoryRow[]): Promise<Block> {
   return { day: dayOf(last), name: blockName({ last, first, count: rows.length, bytes: body.length + head.length }), body, head };
 }
 
-/** @throws ERR_RECORD_INVALID */
-export async function decodeBlock(body: Uint8Array): Promise<HistoryRow[]> {
-  if (body[0] !== FORMAT) throw unknownForm('block of ledger history');
+/**
+ * The rows of a block, in the order in which they were given.
+ * @param named only rows whose text holds all of these
+ * @throws ERR_RECORD_INVALID
+ */
+export async function decodeBlock(body: Uint8Array, named: readonly string[] = []): Promise<HistoryRow[]> {
+  if (body[0] !== FORMAT) throw unknownForm();
   try {
+    const text = await decompress(body.subarray(1), { maxOutputLength: MAX_PLAIN_BYTES });
     // What is inside passed the validators when it came, and the barrier proves that it is what was written.
-    return JSON.parse((await decompress(body.subarray(1), { maxOutputLength: MAX_PLAIN_BYTES })).toString('utf8')) as HistoryRow[];
+    return JSON.parse(named.length === 0 ? text.toString('utf8') : `[${rowsNaming(text, named).join(',')}]`) as HistoryRow[];
   } catch {
-    throw unknownForm('block of ledger history');
+    throw unknownForm();
   }
 }
 
-/** True when the block can hold rows about every one of the subjects. @throws ERR_RECORD_INVALID */
-export function mayConcern(head: Uint8Array, hashes: readonly number[]): boolean {
-  if (head[0] !== FORMAT || (head.length - 1) % HASH_BYTES !== 0) throw unknownForm('head of ledger history');
-  const bytes = Buffer.from(head.buffer, head.byteOffset, head.length);
-  const missing = new Set(hashes);
-  for (let at = 1; at < bytes.length && missing.size > 0; at += HASH_BYTES) missing.delete(bytes.readUIntBE(at, HASH_BYTES));
-  return missing.size === 0;
+/** The texts of the rows that hold all of `named`. @param text an array of rows; searched as bytes, because making a string of it costs as much as unpacking it */
+function rowsNaming(text: Buffer, [first = '', ...others]: readonly string[]): string[] {
+  const rows: string[] = [];
+  for (let hit = text.indexOf(first); hit >= 0;) {
+    const next = text.indexOf(`,${ROW_BEGIN}`, hit);
+    const end = next < 0 ? text.length - 1 : next;
+    const row = text.toString('utf8', text.lastIndexOf(ROW_BEGIN, hit), end);
+    if (others.every((other) => row.includes(other))) rows.push(row);
+    hit = text.indexOf(first, end);
+  }
+  return rows;
 }
 
 /** The parts of a name; undefined for what is none. */
 export function parseBlockName(text: string): BlockName | undefined {
-  const match = /^(\d{13})\.(\d{13})\.(\d{6})\.(\d{8})\.[0-9a-f]{12}$/.exec(text);
+  const match = /^(\d{13})\.(\d{13})\.(\d{6})\.(\d{8})\.([0-9a-f]{12})$/.exec(text);
   if (match === null) return undefined;
-  return { text, last: Number(match[1]), first: Number(match[2]), count: Number(match[3]), bytes: Number(match[4]) };
+  return { text, last: Number(match[1]), first: Number(match[2]), count: Number(match[3]), bytes: Number(match[4]), id: match[5] ?? '' };
 }
 
-function blockName(parts: Omit<BlockName, 'text'>): BlockName {
-  return { ...parts, text: `${digits(parts.last, 13)}.${digits(parts.first, 13)}.${digits(parts.count, 6)}.${digits(parts.bytes, 8)}.${randomBytes(6).toString('hex')}` };
+function blockName(parts: Omit<BlockName, 'text' | 'id'>): BlockName {
+  const id = randomBytes(6).toString('hex');
+  return { ...parts, id, text: `${digits(parts.last, 13)}.${digits(parts.first, 13)}.${digits(parts.count, 6)}.${digits(parts.bytes, 8)}.${id}` };
 }
 
-function encodeHead(rows: readonly HistoryRow[]): Uint8Array {
-  const subjects = new Set(rows.flatMap((row) => [...subjectsOf(row)]));
-  const head = Buffer.alloc(1 + HASH_BYTES * subjects.size);
-  head[0] = FORMAT;
-  let at = 1;
-  for (const subject of subjects) at = head.writeUIntBE(subjectHash(subject), at, HASH_BYTES);
-  return head;
-}
-
-function unknownForm(what: string): PurserError {
-  return new PurserError('ERR_RECORD_INVALID', `a stored ${what} has a form this version does not know`, { hint: 'run the version of purser that wrote it, or restore the store from a backup' });
+function unknownForm(): PurserError {
+  return new PurserError('ERR_RECORD_INVALID', 'a stored block of ledger history has a form this version does not know', { hint: 'run the version of purser that wrote it, or restore the store from a backup' });
 }

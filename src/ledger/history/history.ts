@@ -1,12 +1,14 @@
-// What happened, in order of time. Guarantees: the blocks of a batch and their heads are part of the batch's transaction; many
+// What happened, in order of time. Guarantees: the blocks of a batch and what finds them are part of the batch's transaction; many
 // small blocks of a day are merged into few large ones, in one transaction, so that neither a trickle of entries nor a restart
 // costs space or order; a scan gives every row once, newest first, whatever is merged meanwhile; age and size are bounded.
 
 import type { View, ViewOperation } from '../../core/view.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { namesBelow } from '../names.ts';
-import { dayOf, decodeBlock, encodeBlock, mayConcern, parseBlockName, type BlockName } from './block.ts';
-import { newestFirst, subjectHash, type HistoryRow, type Position, type Subject } from './row.ts';
+import { BlockIndex } from './block-index.ts';
+import { dayOf, decodeBlock, encodeBlock, parseBlockName, type BlockName } from './block.ts';
+import { wantedOf } from './head.ts';
+import { newestFirst, textOf, type HistoryRow, type Position, type Subject } from './row.ts';
 
 const FULL_ROWS = 1_000;
 /** Of the rows of one block as JSON: what opening one may cost. */
@@ -37,8 +39,10 @@ export interface Scan {
   /** Milliseconds since the epoch, both included. */
   readonly from: number;
   readonly to: number;
-  /** All of them must be in a block for it to be opened; the caller still has to look at each row. */
+  /** Only rows about all of them; nearly: the caller still has to look at each row. The rarest first is the fastest. */
   readonly subjects?: readonly Subject[];
+  /** Only stays (`stay:` among the subjects) that had begun by then, in milliseconds since the epoch; nearly, too. */
+  readonly grantedUntil?: number | undefined;
   /** Only rows behind this one. */
   readonly before?: Position | undefined;
   /** How many blocks may be opened; `stoppedAt` says where the scan ended because of it. */
@@ -53,12 +57,14 @@ export class History {
   readonly #view: View;
   readonly #now: () => number;
   readonly #limits: HistoryLimits;
+  readonly #index: BlockIndex;
   readonly #lock = new KeyedLock();
   /** Small blocks by day, as far as they are known. */
   readonly #small = new Map<string, number>();
 
   constructor({ view, now, limits }: HistoryOptions) {
     this.#view = view;
+    this.#index = new BlockIndex(view);
     this.#now = now;
     this.#limits = limits;
   }
@@ -84,12 +90,11 @@ export class History {
   /** Rows of a span of time, newest first. */
   async *scan(asked: Scan): AsyncGenerator<HistoryRow> {
     const days = (await this.#days()).filter((day) => day >= dayOf(Math.max(0, asked.from)) && day <= dayOf(Math.min(asked.to, asked.before?.at ?? Infinity, this.#now() + DAY_MS)));
-    const hashes = (asked.subjects ?? []).map(subjectHash);
     for (const day of days.reverse()) {
       let before = asked.before;
       for (let isWhole = false; !isWhole;) {
         isWhole = true;
-        for await (const row of this.#scanDay(day, { ...asked, before }, hashes)) {
+        for await (const row of this.#scanDay(day, { ...asked, before })) {
           // A block that was merged into another one meanwhile: again, behind the last row given.
           if (row === 'gone') { isWhole = false; break; }
           before = row;
@@ -100,12 +105,16 @@ export class History {
     }
   }
 
-  /** Merges what is left in small blocks of days that are over. */
-  async tidy(): Promise<void> {
+  /** Merges what is left in small blocks of days that are over, and indexes them. @param onIndexed told how many blocks of a day were */
+  async tidy(onIndexed: (day: string, blocks: number) => void = () => undefined): Promise<void> {
     const today = dayOf(this.#now());
     for (const day of await this.#days()) {
       if (day >= today) return;
-      await this.#lock.run(day, async () => { this.#small.set(day, await this.#merge(day, 2)); });
+      await this.#lock.run(day, async () => {
+        this.#small.set(day, await this.#merge(day, 2));
+        const indexed = await this.#index.build(day, await this.#blocks(day), true);
+        if (indexed > 0) onIndexed(day, indexed);
+      });
     }
   }
 
@@ -129,6 +138,8 @@ export class History {
         this.#small.delete(day);
       });
     }
+    const left = new Set(await this.#days());
+    for (const day of await this.#index.days()) if (!left.has(day)) await this.#view.transaction(await this.#index.deletions(day));
     return deleted;
   }
 
@@ -164,24 +175,20 @@ export class History {
     return blocks;
   }
 
-  async *#scanDay(day: string, { from, to, before, budget }: Scan, hashes: readonly number[]): AsyncGenerator<HistoryRow | 'gone'> {
+  async *#scanDay(day: string, { from, to, subjects = [], grantedUntil, before, budget }: Scan): AsyncGenerator<HistoryRow | 'gone'> {
     const latest = Math.min(to, before?.at ?? Infinity);
     const isWanted = (row: HistoryRow) => row.at >= from && row.at <= to && (before === undefined || newestFirst(before, row) < 0);
+    const named = subjects.map(textOf);
     let waiting: HistoryRow[] = [];
-    for (const block of (await this.#blocks(day)).reverse()) {
+    const blocks = await this.#blocks(day);
+    const mayConcern = subjects.length > 0 ? await this.#index.finder(day, wantedOf(subjects, grantedUntil)) : async () => true;
+    for (const block of blocks.reverse()) {
       if (block.last < from || block.first > latest) continue;
       // Blocks overlap: a row goes out once no block behind it can hold a newer one.
       const ready = firstNotAfter(waiting, block.last);
       yield* waiting.slice(0, ready);
       waiting = waiting.slice(ready);
-      if (hashes.length > 0) {
-        const head = await this.#view.get(`head/${day}/${block.text}`);
-        if (head === undefined) {
-          yield 'gone';
-          return;
-        }
-        if (!mayConcern(head, hashes)) continue;
-      }
+      if (!await mayConcern(block)) continue;
       if (budget !== undefined && budget.blocksLeft-- <= 0) {
         const place = { at: block.last + 1, seq: -1, node: '' };
         budget.stoppedAt = before !== undefined && newestFirst(place, before) < 0 ? before : place;
@@ -192,7 +199,7 @@ export class History {
         yield 'gone';
         return;
       }
-      const rows = (await decodeBlock(body)).filter(isWanted);
+      const rows = (await decodeBlock(body, named)).filter(isWanted);
       waiting = [...waiting, ...rows].sort(newestFirst);
     }
     yield* waiting;
@@ -210,7 +217,9 @@ export class History {
     rows.sort((a, b) => newestFirst(b, a));
     const merged = (await Promise.all(cut(rows).map(blockOperations))).flat();
     await this.#view.transaction([...merged, ...small.flatMap((block) => deletions(day, block))]);
-    return (await this.#blocks(day)).filter(isSmall).length;
+    const blocks = await this.#blocks(day);
+    await this.#index.build(day, blocks.filter((block) => !isSmall(block)), false);
+    return blocks.filter(isSmall).length;
   }
 }
 

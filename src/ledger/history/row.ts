@@ -84,7 +84,10 @@ export function newestFirst(a: Position, b: Position): number {
 }
 
 /** A subject: what a question can be about. */
-export type Subject = `${'secret' | 'container' | 'name' | 'service' | 'node' | 'type'}:${string}`;
+export type PlainSubject = `${'secret' | 'container' | 'name' | 'service' | 'node' | 'type'}:${string}`;
+/** Of a row that tells a whole stay (`held`); `stay:any` are all of them. */
+export type StaySubject = `stay:${PlainSubject | 'any'}`;
+export type Subject = PlainSubject | StaySubject;
 
 /** Digits of a container's id that name it; what `docker ps` shows. */
 export const SHORT_ID = 12;
@@ -95,13 +98,35 @@ export function subjectHash(subject: Subject): number {
 }
 
 /** Everything a row is about. */
-export function* subjectsOf({ node, container, entry }: HistoryRow): Generator<Subject> {
+export function* subjectsOf({ node, container, entry }: HistoryRow): Generator<PlainSubject> {
   yield `type:${entry.type}`;
   yield `node:${node}`;
   if (container.id !== undefined) yield `container:${container.id.slice(0, SHORT_ID)}`;
   if (container.name !== '') yield `name:${container.name}`;
   if (container.service !== undefined) yield `service:${container.service}`;
   for (const path of pathsOf(entry)) yield `secret:${path}`;
+}
+
+/** What a stay is about, each with its earliest grant in milliseconds since the epoch; 0 when a grant is not known. */
+export function* staysOf({ node, container: { service }, entry }: HistoryRow): Generator<readonly [StaySubject, number]> {
+  if (entry.type !== 'held') return;
+  const earliest = entry.secrets.reduce((first, { granted }) => Math.min(first, granted ?? 0), Infinity);
+  if (earliest === Infinity) return;
+  yield ['stay:any', earliest];
+  yield [`stay:node:${node}`, earliest];
+  if (service !== undefined) yield [`stay:service:${service}`, earliest];
+  for (const { path, granted } of entry.secrets) yield [`stay:secret:${path}`, granted ?? 0];
+}
+
+/** What stands in the text of every row about the subject, as JSON.stringify writes it; a row that holds it need not be about it. */
+export function textOf(subject: Subject): string {
+  if (subject === 'stay:any') return textOf('type:held');
+  const [kind = '', ...rest] = subject.split(':');
+  const value = rest.join(':');
+  if (kind === 'stay') return textOf(value as PlainSubject);
+  // The beginning of an id, so without the closing quote.
+  if (kind === 'container') return `"id":"${value}`;
+  return `"${kind === 'secret' ? 'path' : kind}":${JSON.stringify(value)}`;
 }
 
 /** The secrets an entry names. */

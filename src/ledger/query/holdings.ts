@@ -71,7 +71,7 @@ export class HoldingsQuery {
     const budget: ScanBudget = { blocksLeft: MAX_BLOCKS };
     const [begin, after] = placeIn(asked.after);
     for (const stage of STAGES.slice(STAGES.indexOf(begin), withReleased ? undefined : 1)) {
-      for await (const { cursor: at, found } of this.#items(stage, asked, since ?? 0, stage === begin ? after : undefined, budget)) {
+      for await (const { cursor: at, found } of this.#items(stage, asked, { since: since ?? 0, until }, stage === begin ? after : undefined, budget)) {
         const isEnough = found.filter(isWanted).map(take).includes(false);
         if (isEnough) return `${stage}:${at}`;
       }
@@ -80,11 +80,11 @@ export class HoldingsQuery {
     return undefined;
   }
 
-  #items(stage: Stage, { secret, container, node, service }: HoldingsQuestion, since: number, after: string | undefined, budget: ScanBudget): AsyncIterable<Item> {
+  #items(stage: Stage, { secret, container, node, service }: HoldingsQuestion, span: { readonly since: number; readonly until: number }, after: string | undefined, budget: ScanBudget): AsyncIterable<Item> {
     const { sources, findNodes } = this.#options;
     const about: About = { secret, container, service, nodes: node === undefined ? undefined : findNodes(node) };
     if (stage === 'live') return sources.live(about, after);
-    return stage === 'ended' ? sources.ended(about, after) : sources.past(about, since, after, budget);
+    return stage === 'ended' ? sources.ended(about, after) : sources.past(about, span, after, budget);
   }
 }
 

@@ -61,16 +61,17 @@ export class HoldingSources {
     }
   }
 
-  /** What is in the history. @param since nothing that was released before is wanted, in milliseconds since the epoch */
-  async *past(about: About, since: number, after: string | undefined, budget: ScanBudget): AsyncGenerator<Item> {
+  /** What is in the history. @param span nothing that was released before, or granted after it, is wanted, in milliseconds since the epoch */
+  async *past(about: About, { since, until }: { readonly since: number; readonly until: number }, after: string | undefined, budget: ScanBudget): AsyncGenerator<Item> {
     const before = after === undefined ? undefined : positionOf(after);
     const nodes = about.nodes?.length === 1 ? about.nodes : undefined;
-    const subjects: Subject[] = ['type:held'];
-    if (about.secret !== undefined) subjects.push(`secret:${about.secret}`);
-    if (about.service !== undefined) subjects.push(`service:${about.service}`);
+    const subjects: Subject[] = [];
+    if (about.secret !== undefined) subjects.push(`stay:secret:${about.secret}`);
+    if (about.service !== undefined) subjects.push(`stay:service:${about.service}`);
     if (about.container !== undefined) subjects.push(isContainerId(about.container) ? `container:${about.container.slice(0, SHORT_ID)}` : `name:${about.container}`);
-    for (const node of nodes ?? []) subjects.push(`node:${node}`);
-    for await (const row of this.#history.scan({ from: since, to: Number.MAX_SAFE_INTEGER, subjects, before, budget })) {
+    for (const node of nodes ?? []) subjects.push(`stay:node:${node}`);
+    subjects.push('stay:any');
+    for await (const row of this.#history.scan({ from: since, to: Number.MAX_SAFE_INTEGER, subjects, grantedUntil: until, before, budget })) {
       yield { cursor: positionText(row), found: foundIn(row, about) };
     }
   }

@@ -42,6 +42,8 @@ export interface NodeServicesOptions extends SecretAccess {
   readonly secretPaths: () => AsyncIterable<string>;
   /** How long and how much of the history of usage is kept. */
   readonly historyLimits?: HistoryLimits;
+  /** Told of days of that history whose blocks were indexed. */
+  readonly onIndexed?: ((day: string, blocks: number) => void) | undefined;
   readonly readPolicy: (name: string) => Policy | undefined;
   /** Whether a token may still follow what it was let in for. */
   readonly isLiveToken: (tokenId: string) => Promise<boolean>;

@@ -60,6 +60,8 @@ export interface UsageOptions {
   readonly notify?: ((event: NewEvent) => void) | undefined;
   readonly onHolding: (nodeId: string, containerId: string, isHolding: boolean) => void;
   readonly onFault: (error: unknown) => void;
+  /** Told how many blocks of history of a day were indexed: after an upgrade that may be all of them, one day after the other. */
+  readonly onIndexed?: ((day: string, blocks: number) => void) | undefined;
 }
 
 export class Usage {
@@ -199,7 +201,7 @@ export class Usage {
   /** Merges the blocks of days that are over, deletes what is too old or too much; every hour. */
   async prune(): Promise<void> {
     const { now, limits = DEFAULT_HISTORY_LIMITS } = this.#options;
-    await this.#history.tidy();
+    await this.#history.tidy(this.#options.onIndexed);
     await this.#history.prune();
     await this.ledger.pruneUsed(now() - limits.maxAgeMs);
   }
