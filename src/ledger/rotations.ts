@@ -1,11 +1,12 @@
 // Rotations under way, for the page that shows them and the alarm for those that get stuck: told of every new version and of
-// everything the ledger takes, it counts anew how many of the holders have the new version. In memory: after a restart of the
-// core `sys/usage/stale` still tells who is behind.
+// everything the ledger takes, it counts anew how many of the holders have the new version. Those that somebody has not taken yet
+// are on disk and go on after a restart of the core.
 
 import type { HistoryRow } from './history/row.ts';
 import { pathsOf } from './history/row.ts';
 import { rotationStatus, type RotationStatus } from './query/rotation-status.ts';
 import type { HoldingSources } from './query/sources.ts';
+import type { RotationRecords } from './rotation-records.ts';
 
 export interface Rotation extends RotationStatus {
   /** Milliseconds since the epoch. */
@@ -16,6 +17,7 @@ export interface Rotation extends RotationStatus {
 
 export interface RotationsOptions {
   readonly sources: HoldingSources;
+  readonly records: RotationRecords;
   readonly now: () => number;
   readonly onProgress: (rotation: Rotation) => void;
   readonly onFault: (error: unknown) => void;
@@ -41,14 +43,24 @@ export class Rotations {
     this.#options = options;
   }
 
+  /**
+   * Goes on with those that were under way when the core stopped. @throws ERR_RECORD_INVALID
+   * @param currentVersion of a secret now: a newer one may have been written without a record of it
+   */
+  async resume(currentVersion: (path: string) => Promise<number | undefined>): Promise<void> {
+    for (const { path, started } of await this.#options.records.load()) {
+      const version = await currentVersion(path) ?? 0;
+      if (version === 0) await this.#options.records.drop(path);
+      else this.#follow(path, version, started);
+    }
+  }
+
   /** A secret has a new version, which is durable (0: none is left, so nothing rotates). */
   changed(path: string, version: number): void {
     this.#forget(path);
-    if (version === 0 || this.#isClosed) return;
-    const followed: Followed = { rotation: { path, version, total: 0, current: 0, needRestart: 0, started: this.#options.now(), finished: undefined }, timer: undefined, restMs: GATHER_MS, counting: Promise.resolve() };
-    this.#followed.set(path, followed);
-    if (this.#followed.size > MAX_FOLLOWED) for (const [oldest] of this.#followed) { this.#forget(oldest); break; }
-    this.#plan(followed, 0);
+    if (this.#isClosed) return;
+    if (version === 0) this.#drop(path);
+    else this.#follow(path, version, this.#options.now());
   }
 
   /** The ledger took rows. */
@@ -76,6 +88,23 @@ export class Rotations {
     for (const path of [...this.#followed.keys()]) this.#forget(path);
   }
 
+  #follow(path: string, version: number, started: number): void {
+    const followed: Followed = { rotation: { path, version, total: 0, current: 0, needRestart: 0, started, finished: undefined }, timer: undefined, restMs: GATHER_MS, counting: Promise.resolve() };
+    this.#followed.set(path, followed);
+    if (this.#followed.size > MAX_FOLLOWED) {
+      for (const [oldest] of this.#followed) {
+        this.#forget(oldest);
+        this.#drop(oldest);
+        break;
+      }
+    }
+    this.#plan(followed, 0);
+  }
+
+  #drop(path: string): void {
+    this.#options.records.drop(path).catch(this.#options.onFault);
+  }
+
   #forget(path: string): void {
     clearTimeout(this.#followed.get(path)?.timer);
     this.#followed.delete(path);
@@ -91,14 +120,15 @@ export class Rotations {
   }
 
   async #count(followed: Followed): Promise<void> {
-    const { sources, now, onProgress } = this.#options;
+    const { sources, records, now, onProgress } = this.#options;
     const { path, version, started } = followed.rotation;
     const began = performance.now();
     const status = await rotationStatus(sources, path, version);
     followed.restMs = Math.max(GATHER_MS, REST_FACTOR * (performance.now() - began));
     if (this.#followed.get(path) !== followed) return;
-    if (status.total === 0) return this.#forget(path);
-    followed.rotation = { ...status, started, finished: status.current + status.needRestart === status.total ? now() : undefined };
-    onProgress(followed.rotation);
+    const isFinished = status.current + status.needRestart === status.total;
+    if (status.total === 0) this.#forget(path);
+    else onProgress(followed.rotation = { ...status, started, finished: isFinished ? now() : undefined });
+    await (isFinished ? records.drop(path) : records.keep({ path, version, started }));
   }
 }

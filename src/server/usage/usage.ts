@@ -18,6 +18,7 @@ import { HoldingSources } from '../../ledger/query/sources.ts';
 import { staleHoldings, staleSchema } from '../../ledger/query/stale.ts';
 import { Timeline, timelineSchema } from '../../ledger/query/timeline.ts';
 import { unusedSchema, unusedSecrets } from '../../ledger/query/unused.ts';
+import { RotationRecords } from '../../ledger/rotation-records.ts';
 import { Rotations, type Rotation } from '../../ledger/rotations.ts';
 import { Counts, Latency, single, type Family } from '../../lib/metrics.ts';
 import type { Acl } from '../../policy/acl.ts';
@@ -94,14 +95,16 @@ export class Usage {
     const findNodes = (wanted: string) => options.registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id);
     this.#holdings = new HoldingsQuery({ sources: this.#sources, now, findNodes });
     this.#timeline = new Timeline({ history: this.#history, now, findNodes });
-    this.rotations = new Rotations({ sources: this.#sources, now, onFault, onProgress: (rotation) => this.#progressed(rotation) });
+    this.rotations = new Rotations({ sources: this.#sources, records: new RotationRecords(view.sub('rotation/')), now, onFault, onProgress: (rotation) => this.#progressed(rotation) });
     this.#alarms = options.notify && new Alarms({ ...options, notify: options.notify, nodes: () => options.registry.all(), rotations: () => this.rotations.list() });
     this.streams = new EventStreams({ now, isLive: options.isLiveToken, first: () => this.rotations.list().map((rotation) => ['rotation', rotationJson(rotation)]) });
   }
 
   /** @throws ERR_RECORD_INVALID, ERR_BARRIER_* */
   static async open(options: UsageOptions): Promise<Usage> {
-    return new Usage(options, await RoleUse.load(options.view.sub('role/'), options.now, options.onFault));
+    const usage = new Usage(options, await RoleUse.load(options.view.sub('role/'), options.now, options.onFault));
+    await usage.rotations.resume(async (path) => (await options.describeSecret(path))?.version);
+    return usage;
   }
 
   /** `GET sys/usage`: who holds what. `unused` asks the other way round. @throws ERR_REQUEST_INVALID, ERR_DURATION_SYNTAX; so do all below */
