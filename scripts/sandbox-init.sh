@@ -34,7 +34,7 @@ export HOME=/run/home TMPDIR=/run/tmp SANDBOX=1
 ulimit -S -c 0
 
 start_dockerd() {
-  "${SANDBOX_DOCKERD:-dockerd}" --cgroup-parent="$SANDBOX_CGROUP" > /run/sandbox/dockerd.log 2>&1 &
+  "${SANDBOX_DOCKERD:-dockerd}" --cgroup-parent="$SANDBOX_CGROUP" ${SANDBOX_USERNS:+--userns-remap=default} > /run/sandbox/dockerd.log 2>&1 &
   for _ in $(seq 200); do
     if docker version > /dev/null 2>&1; then return 0; fi
     sleep 0.1

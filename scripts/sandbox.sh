@@ -3,7 +3,8 @@
 # and /usr/local, and a Docker Engine of its own with a busybox image. When the command ends, is interrupted or killed, the
 # kernel takes everything with it: processes, mounts, bridges, firewall rules. Only cgroup folders outlive a namespace; they
 # are removed here, and by the next run if this one was killed.
-# usage: scripts/sandbox.sh COMMAND…        environment: SANDBOX_DOCKERD (default dockerd), SANDBOX_CGROUP_V2=1 (the unified hierarchy alone)
+# usage: scripts/sandbox.sh COMMAND…        environment: SANDBOX_DOCKERD (default dockerd), SANDBOX_CGROUP_V2=1 (the unified hierarchy alone),
+#        SANDBOX_USERNS=1 (dockerd --userns-remap=default)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 [ "$(id -u)" = 0 ] || { echo "sandbox: root is needed (namespaces, FUSE, Docker)" >&2; exit 1; }

@@ -41,8 +41,8 @@ describe('secrets in variables', () => {
     ['--read-only', ['--read-only']],
     ['--init', ['--init']],
     ['--cap-add SYS_ADMIN', ['--cap-add', 'SYS_ADMIN', '--cap-add', 'SYS_PTRACE']],
-    ['--network host', ['--network', 'host']],
-    ['--pid host', ['--pid', 'host']],
+    ['--network host', ['--network', 'host', '--userns', 'host']],
+    ['--pid host', ['--pid', 'host', '--userns', 'host']],
     ['a working directory', ['--workdir', '/tmp']],
     ['everything at once', ['--user', '1000', '--read-only', '--cap-drop', 'ALL', '--network', 'none', '--init', '--security-opt', 'no-new-privileges']],
   ] as const) {
@@ -118,7 +118,7 @@ describe('secrets in variables', () => {
     const bundle = await must('sh', ['-c', `find /run /var/run/ -path '*/${id}/config.json' 2>/dev/null | head -n 1`]);
     const shown: Record<string, string> = {
       'docker inspect': await docker('inspect', id),
-      'config.v2.json': readFileSync(`/var/lib/docker/containers/${id}/config.v2.json`, 'utf8'),
+      'config.v2.json': readFileSync(`${await docker('info', '--format', '{{.DockerRootDir}}')}/containers/${id}/config.v2.json`, 'utf8'),
       'config.json': readFileSync(bundle, 'utf8'),
       'environ from the host': readFileSync(`/proc/${pid}/environ`, 'utf8'),
       'environ from inside': await docker('exec', id, 'cat', '/proc/1/environ'),

@@ -24,7 +24,7 @@ describe('isolation', () => {
     victim = await docker('run', '-d', '--name', 'victim', '-e', `PW_FILE=${REFERENCE}`, '-l', `purser.file.script=${REFERENCE}`, '-l', 'purser.file.script.mode=0777', 'busybox', 'sleep', '600');
     pid = await docker('inspect', '-f', '{{.State.Pid}}', 'victim');
     // Another container that sees all processes of the host, with every right over them that Docker gives without --privileged.
-    await docker('run', '-d', '--name', 'neighbour', '--pid', 'host', '--cap-add', 'SYS_PTRACE', '--cap-add', 'DAC_READ_SEARCH', 'busybox', 'sleep', '600');
+    await docker('run', '-d', '--name', 'neighbour', '--pid', 'host', '--userns', 'host', '--cap-add', 'SYS_PTRACE', '--cap-add', 'DAC_READ_SEARCH', 'busybox', 'sleep', '600');
     await docker('exec', '-d', 'victim', 'sh', '-c', 'exec 7</run/secrets/PW; exec sleep 599');
     assert.equal((await inVictim('cat /run/secrets/PW')).stdout, CANARY, 'the owner reads');
   });

@@ -97,7 +97,7 @@ describe('usage', () => {
       ['a listing', 'ls', [`/run/purser/fs/${id}/files`]],
       ['a listing of all containers', 'ls', ['/run/purser/fs']],
       ['another container with the tree bound', 'docker', ['run', '--rm', '-v', '/run/purser/fs:/tree', 'busybox', 'cat', `/tree/${id}/files/pw`]],
-      ['a container with SYS_ADMIN, SYS_PTRACE and host pids', 'docker', ['run', '--rm', '--cap-add', 'SYS_ADMIN', '--cap-add', 'SYS_PTRACE', '--security-opt', 'seccomp=unconfined', '--pid', 'host', 'busybox', 'cat', `/proc/${pid}/root/run/secrets/pw`]],
+      ['a container with SYS_ADMIN, SYS_PTRACE and host pids', 'docker', ['run', '--rm', '--cap-add', 'SYS_ADMIN', '--cap-add', 'SYS_PTRACE', '--security-opt', 'seccomp=unconfined', '--pid', 'host', '--userns', 'host', 'busybox', 'cat', `/proc/${pid}/root/run/secrets/pw`]],
     ] as const) {
       const result = await run(program, args);
       assert.notEqual(result.status, 0, who);

@@ -68,7 +68,7 @@ describe('on-rotate', () => {
     const config = `user root;\ndaemon off;\npid /run/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\n  access_log off;\n${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `  ${name}_temp_path /tmp/${name};\n`).join('')}`
       + `  server {\n    listen 127.0.0.1:${String(PORT)} ssl;\n    ssl_certificate /run/secrets/tls.crt;\n    ssl_certificate_key /run/secrets/tls.key;\n    return 200 "{{secret "secret/db/tls" "greeting"}}";\n  }\n}\n`;
     await purser.put('secret/db/tls', { certificate: first?.certificate, key: first?.key, greeting: 'hello' });
-    const id = await docker('run', '-d', '--network', 'host', '-l', 'purser.file.tls.crt=purser://secret/db/tls#certificate', '-l', 'purser.file.tls.key=purser://secret/db/tls#key',
+    const id = await docker('run', '-d', '--network', 'host', '--userns', 'host', '-l', 'purser.file.tls.crt=purser://secret/db/tls#certificate', '-l', 'purser.file.tls.key=purser://secret/db/tls#key',
       '-l', `purser.template.nginx.conf=${config}`, '-l', 'purser.template.nginx.conf.path=/etc/nginx/nginx.conf', '-l', 'purser.on-rotate=signal:HUP', 'nginx-e2e', 'nginx', '-c', '/etc/nginx/nginx.conf');
     const started = await docker('inspect', id, '--format', '{{.State.StartedAt}}');
     await eventually('nginx', async () => (await handshake().catch(() => '')) === first?.fingerprint);

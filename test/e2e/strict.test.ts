@@ -50,7 +50,7 @@ describe('purser.env=strict', () => {
     ['no-new-privileges, a user, no capabilities', ['--user', '1000', '--cap-drop', 'ALL', '--security-opt', 'no-new-privileges'], ['sh', '-c', child]],
     ['seccomp=unconfined', ['--security-opt', 'seccomp=unconfined'], ['sh', '-c', child]],
     ['a profile of its own', ['--security-opt', `seccomp=${FOLDER}/profile.json`], ['sh', '-c', child]],
-    ['--pid host', ['--pid', 'host'], ['sh', '-c', child]],
+    ['--pid host', ['--pid', 'host', '--userns', 'host'], ['sh', '-c', child]],
     ['SYS_ADMIN and SYS_PTRACE', ['--cap-add', 'SYS_ADMIN', '--cap-add', 'SYS_PTRACE'], ['sh', '-c', child]],
     ['--read-only', ['--read-only'], ['sh', '-c', child]],
   ] as const) {
