@@ -3,11 +3,13 @@
 
 import { isMainThread, workerData } from 'node:worker_threads';
 
+import type { KeeperCommandOptions } from './agent/keeper/main.ts';
 import type { Programs } from './cli/context.ts';
 
 const programs: Programs = {
   server: async (options) => (await import('./server/main.ts')).runServer(options),
   agent: async (options) => (await import('./agent/main.ts')).runAgent(options),
+  keeper: async (options) => (await import('./agent/keeper/main.ts')).runKeeper(options as KeeperCommandOptions),
   driver: async (options) => (await import('./driver/main.ts')).runDriver(options),
   joinNode: async (options) => (await import('./client/node/join.ts')).joinNode(options),
   runtime: async () => await import('./agent/runtime-config.ts'),

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { withDeadline } from '../lib/deadline.ts';
 import { isPurserError, messageOf } from '../lib/errors.ts';
+import { lockFile, type FileLock } from '../lib/file-lock.ts';
 import { serveMetrics } from '../lib/metrics-server.ts';
 import { Actions } from './actions.ts';
 import { AgentMetrics } from './agent-metrics.ts';
@@ -63,12 +64,13 @@ export interface Agent {
 
 /**
  * @param descriptors the FUSE connection, mounted on `<run-dir>/fs`, and the state files of the holder
- * @throws ERR_NODE_UNJOINED, ERR_STATE_*, ERR_FUSE_*
+ * @throws ERR_NODE_UNJOINED, ERR_STATE_* (another agent has the state or the run directory), ERR_FUSE_*
  */
 export async function startAgent(settings: AgentSettings, descriptors: InheritedDescriptors, log: Logger): Promise<Agent> {
   const { stateDirectory, runDirectory } = settings;
   const identity = await requireIdentity(stateDirectory);
   const lock = lockStateDirectory(stateDirectory);
+  const runLock = lockRunDirectory(runDirectory);
   const docker = new DockerEngine(settings.dockerSocket, log);
   const session = new NodeSession({ ...identity, address: settings.address ?? identity.address },
     async () => (await docker.info().catch(() => undefined))?.swarmNodeId);
@@ -147,10 +149,19 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
       spool.close();
       await containers.flush();
       session.close();
+      runLock.release();
       lock.release();
       log.info('agent stopped; the mount stays');
     },
   };
+}
+
+/** Before anything of the connection is touched: two servers of one FUSE connection would take each other's requests. @throws ERR_STATE_LOCKED */
+function lockRunDirectory(runDirectory: string): FileLock {
+  return lockFile(join(runDirectory, 'agent.lock'), {
+    code: 'ERR_STATE_LOCKED', message: `another agent serves ${runDirectory} on this host`,
+    hint: 'stop that one first (systemctl stop purser-agent; docker stop purser-agent), or give this one its own --run-dir',
+  });
 }
 
 /** A damaged spool must not keep containers from their secrets: it is put aside, whole and loudly, for somebody to look at. */

@@ -10,6 +10,7 @@ export interface Programs {
   /** The long-running ones resolve with the exit code. */
   readonly server: (options: object) => Promise<number>;
   readonly agent: (options: object) => Promise<number>;
+  readonly keeper: (options: object) => Promise<number>;
   readonly driver: (options: object) => Promise<number>;
   readonly joinNode: (options: JoinOptions) => Promise<{ readonly address: string; readonly name: string }>;
   readonly runtime: () => Promise<RuntimeSetup>;

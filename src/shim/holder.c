@@ -3,13 +3,15 @@
  * restarted or upgraded while containers go on reading. It reads neither: the values in the state files are the agent's business.
  *
  * It ends only by `release` on its socket (or SIGKILL). All other signals are blocked, SIGTERM too: a service manager that stops the
- * agent signals the whole service, and the holder must live through `systemctl restart` (the unit needs KillMode=process).
+ * agent signals the whole service, and the holder must live through `systemctl restart` (the unit needs KillMode=process). As the main
+ * process of a container of its own (`purser-holder`) it takes SIGTERM, which is `docker stop` of that very container, for a release.
  * With the holder gone and no agent running, the connection closes and every mount of it answers ENOTCONN.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,6 +189,13 @@ static void keep_only(const int fds[HOLDER_FDS], int listener)
 			close(fd);
 }
 
+static void let_go(const struct run_dir *dir)
+{
+	(void)mounts_clear(dir->ro);
+	(void)mounts_clear(dir->fs);
+	(void)unlink(dir->socket);
+}
+
 static void serve(int connection, const struct run_dir *dir)
 {
 	static const int fds[HOLDER_FDS] = { FD_FUSE, FD_STATE_A, FD_STATE_B };
@@ -198,18 +207,34 @@ static void serve(int connection, const struct run_dir *dir)
 	if (strcmp(line, "fds") == 0) {
 		(void)holder_send_fds(connection, fds);
 	} else if (strcmp(line, "release") == 0) {
-		(void)mounts_clear(dir->ro);
-		(void)mounts_clear(dir->fs);
-		(void)unlink(dir->socket);
+		let_go(dir);
 		(void)channel_send(connection, "ok\n", 3, deadline);
 		_exit(0);
 	}
 }
 
-static void run(const struct run_dir *dir)
+static volatile sig_atomic_t stopped;
+
+static void on_stop(int signal)
+{
+	(void)signal;
+	stopped = 1;
+}
+
+/* Signals count only while it waits, and only those that `waiting` lets through (NULL: none). */
+static __attribute__((noreturn)) void run(const struct run_dir *dir, const sigset_t *waiting)
 {
 	for (;;) {
-		int connection = accept4(FD_LISTENER, NULL, NULL, SOCK_CLOEXEC);
+		struct pollfd next = { .fd = FD_LISTENER, .events = POLLIN };
+		int connection;
+
+		if (ppoll(&next, 1, NULL, waiting) < 0 && stopped) {
+			let_go(dir);
+			_exit(0);
+		}
+		if (!(next.revents & POLLIN))
+			continue;
+		connection = accept4(FD_LISTENER, NULL, NULL, SOCK_CLOEXEC);
 		if (connection < 0) {
 			/* Out of memory or descriptors, or the caller is gone: nothing here can be worth ending the mount. */
 			usleep(10000);
@@ -220,11 +245,10 @@ static void run(const struct run_dir *dir)
 	}
 }
 
-/* Everything that can fail is done before the fork, by the caller, where somebody reads the error. */
-void holder_start(const struct run_dir *dir, int argc, char **argv)
+/* Everything that can fail, where somebody reads the error. Fills fds and returns the listener. */
+static int prepare(const struct run_dir *dir, int fds[HOLDER_FDS])
 {
-	int fds[HOLDER_FDS], listener, status;
-	pid_t child;
+	int listener;
 
 	fds[0] = open_fuse();
 	fds[1] = state_file("purser-state-a");
@@ -232,8 +256,14 @@ void holder_start(const struct run_dir *dir, int argc, char **argv)
 	mount_all(dir, fds[0]);
 	if ((unlink(dir->socket) < 0 && errno != ENOENT) || (listener = channel_listen(dir->socket)) < 0)
 		die_of(format("the socket %s cannot be created", dir->socket), "free the disk or choose a shorter --run-dir");
+	return listener;
+}
 
-	child = fork();
+void holder_start(const struct run_dir *dir, int argc, char **argv)
+{
+	int fds[HOLDER_FDS], listener = prepare(dir, fds), status;
+	pid_t child = fork();
+
 	if (child < 0)
 		die_of("the holder process cannot be started", "free some memory, then try again");
 	if (child == 0) {
@@ -245,7 +275,7 @@ void holder_start(const struct run_dir *dir, int argc, char **argv)
 		set_title(argc, argv);
 		protect_self();
 		keep_only(fds, listener);
-		run(dir);
+		run(dir, NULL);
 	}
 	/* ECHILD: the caller ignores SIGCHLD. The connection that follows tells whether the holder lives. */
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
@@ -253,4 +283,20 @@ void holder_start(const struct run_dir *dir, int argc, char **argv)
 	for (int i = 0; i < HOLDER_FDS; i++)
 		close(fds[i]);
 	close(listener);
+}
+
+void holder_become(const struct run_dir *dir, int argc, char **argv)
+{
+	int fds[HOLDER_FDS], listener = prepare(dir, fds);
+	const struct sigaction stop = { .sa_handler = on_stop };
+	sigset_t all_but_stop;
+
+	sigfillset(&all_but_stop);
+	sigdelset(&all_but_stop, SIGTERM);
+	if (sigaction(SIGTERM, &stop, NULL) < 0 || chdir("/") < 0)
+		die_of("the holder cannot be set up", "start it again");
+	set_title(argc, argv);
+	protect_self();
+	keep_only(fds, listener);
+	run(dir, &all_but_stop);
 }

@@ -28,13 +28,16 @@
 
 #define FIRST_FD 3
 #define HOLDER_MS 5000
-#define USAGE_AGENT "purser-runtime purser-agent [--run-dir DIR] [--parent-death TERM|KILL] -- COMMAND…"
+#define FOREIGN_HOLDER_MS 5000
+#define USAGE_AGENT "purser-runtime purser-agent [--run-dir DIR] [--holder start|wait] [--parent-death TERM|KILL] -- COMMAND…"
+#define USAGE_HOLDER "purser-runtime purser-holder [--run-dir DIR]"
 #define USAGE_WARDEN "purser-runtime purser-warden [--run-dir DIR]"
 #define USAGE_RELEASE "purser-runtime purser-holder-release [--run-dir DIR]"
 
 struct options {
 	const char *run_dir;
 	int death_signal;
+	bool waits_for_holder; /* another container has it, and starts it */
 	char **command; /* NULL when there was no "--" */
 };
 
@@ -51,6 +54,13 @@ static int signal_named(const char *name, const char *line)
 	return name[0] == 'T' ? SIGTERM : SIGKILL;
 }
 
+static bool is_wait(const char *value, const char *line)
+{
+	if (strcmp(value, "start") != 0 && strcmp(value, "wait") != 0)
+		usage("--holder takes start or wait", line);
+	return value[0] == 'w';
+}
+
 static struct options parse(int argc, char **argv, const char *line)
 {
 	struct options options = { .run_dir = PURSER_RUN_DIR };
@@ -64,6 +74,8 @@ static struct options parse(int argc, char **argv, const char *line)
 			usage(format("unknown option, or one without its value: %s", argv[i]), line);
 		if (strcmp(argv[i], "--run-dir") == 0)
 			options.run_dir = argv[++i];
+		else if (strcmp(argv[i], "--holder") == 0)
+			options.waits_for_holder = is_wait(argv[++i], line);
 		else if (strcmp(argv[i], "--parent-death") == 0)
 			options.death_signal = signal_named(argv[++i], line);
 		else
@@ -91,9 +103,26 @@ static void ask_for_fds(int holder, int fds[HOLDER_FDS])
 		die("the holder did not hand out its descriptors", "end it and start again: purser-runtime purser-holder-release");
 }
 
-static void obtain_fds(const struct run_dir *dir, int fds[HOLDER_FDS], int argc, char **argv)
+/* A holder that is just being started has the lock. Returns with the lock and a connection. */
+static int wait_for_holder(const struct run_dir *dir, int *lock)
 {
-	int lock = run_dir_lock(dir), holder = connect_to_holder(dir);
+	long deadline = channel_now() + FOREIGN_HOLDER_MS;
+
+	for (;;) {
+		int holder = connect_to_holder(dir);
+		if (holder >= 0)
+			return holder;
+		close(*lock);
+		if (channel_now() >= deadline)
+			die(format("no holder listens on %s", dir->socket), "start its container first: docker start purser-holder");
+		poll(NULL, 0, 100);
+		*lock = run_dir_lock(dir);
+	}
+}
+
+static void obtain_fds(const struct run_dir *dir, bool waits, int fds[HOLDER_FDS], int argc, char **argv)
+{
+	int lock = run_dir_lock(dir), holder = waits ? wait_for_holder(dir, &lock) : connect_to_holder(dir);
 
 	if (holder < 0) {
 		holder_start(dir, argc, argv);
@@ -135,6 +164,13 @@ static void forbid_core_dumps(void)
 		die(format("core dumps cannot be forbidden: %s", strerror(errno)), "run the agent as root");
 }
 
+static struct run_dir make_run_dir(const char *path)
+{
+	if (mkdir(path, 0711) < 0 && errno != EEXIST)
+		die(format("the run directory %s cannot be created: %s", path, strerror(errno)), "run the agent as root");
+	return run_dir_open(path);
+}
+
 int launcher_main(int argc, char **argv)
 {
 	struct options options = parse(argc, argv, USAGE_AGENT);
@@ -144,10 +180,8 @@ int launcher_main(int argc, char **argv)
 
 	if (!options.command || !options.command[0])
 		usage("no command to start was given", USAGE_AGENT);
-	if (mkdir(options.run_dir, 0711) < 0 && errno != EEXIST)
-		die(format("the run directory %s cannot be created: %s", options.run_dir, strerror(errno)), "run the agent as root");
-	dir = run_dir_open(options.run_dir);
-	obtain_fds(&dir, fds, argc, argv);
+	dir = make_run_dir(options.run_dir);
+	obtain_fds(&dir, options.waits_for_holder, fds, argc, argv);
 	place_fds(fds);
 	if (options.death_signal) {
 		/* A parent that died before the call would never be noticed. */
@@ -159,6 +193,20 @@ int launcher_main(int argc, char **argv)
 		die("out of memory", "free some memory, then try again");
 	execvp(options.command[0], options.command);
 	die(format("%s cannot be started: %s", options.command[0], strerror(errno)), "check the path of the command after --");
+}
+
+int holder_main(int argc, char **argv)
+{
+	struct options options = parse(argc, argv, USAGE_HOLDER);
+	struct run_dir dir;
+
+	if (options.command)
+		usage("purser-holder takes no command", USAGE_HOLDER);
+	dir = make_run_dir(options.run_dir);
+	(void)run_dir_lock(&dir);
+	if (connect_to_holder(&dir) >= 0)
+		die(format("another holder listens on %s already", dir.socket), "stop the agent that runs on this host, then: purser agent release");
+	holder_become(&dir, argc, argv);
 }
 
 int warden_main(int argc, char **argv)

@@ -2,14 +2,21 @@
  * The mounts of the FUSE connection, made and removed without one request to its server: until the agent has answered INIT, and
  * whenever an agent hangs, anything that looks at the mounted root waits for an answer that may not come. So mountinfo is read instead
  * of stat(), and mounts go away with MNT_DETACH. mount(2) with MS_BIND and its remount do not ask the filesystem either (measured).
+ *
+ * The read-only mount is made read-only before it is attached, where the kernel can (5.12): its copies in other mount namespaces keep the flags that
+ * it has at that moment, and a remount would not reach them. An agent in a container lives by such a copy.
  */
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "file.h"
 #include "mounts.h"
@@ -98,6 +105,33 @@ int mounts_has(const char *path)
 	return look(path) == FOUND_OURS;
 }
 
+/* include/uapi/linux/mount.h, which does not go together with sys/mount.h in every libc. */
+static int attach_read_only(const char *fs, const char *ro)
+{
+	const unsigned int clone = 1, empty_path = 4;
+	const struct {
+		uint64_t set, clear, propagation, userns;
+	} attributes = { .set = 1 /* RDONLY */ | 2 /* NOSUID */ | 4 /* NODEV */ | 8 /* NOEXEC */, .propagation = MS_PRIVATE };
+	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, fs, clone | O_CLOEXEC), result, error;
+
+	if (tree < 0)
+		return -1;
+	result = (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof(attributes));
+	if (result == 0)
+		result = (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, ro, empty_path);
+	error = errno;
+	close(tree);
+	errno = error;
+	return result;
+}
+
+static int bind_read_only(const char *fs, const char *ro)
+{
+	if (mount(fs, ro, NULL, MS_BIND, NULL) < 0)
+		return -1;
+	return mount(NULL, ro, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL);
+}
+
 int mounts_make(int fd, const char *fs, const char *ro)
 {
 	char *options = format("fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions", fd);
@@ -106,8 +140,7 @@ int mounts_make(int fd, const char *fs, const char *ro)
 	free(options);
 	if (result < 0)
 		return -1;
-	if (mount(fs, ro, NULL, MS_BIND, NULL) < 0
-	    || mount(NULL, ro, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL) < 0) {
+	if (attach_read_only(fs, ro) < 0 && bind_read_only(fs, ro) < 0) {
 		error = errno;
 		(void)mounts_clear(ro);
 		(void)mounts_clear(fs);

@@ -77,6 +77,18 @@ describe('an installation', () => {
     assert.equal(await docker('run', '--rm', '-l', 'purser.file.x=purser://secret/db/prod', 'busybox', 'cat', '/run/secrets/x'), 'value');
   });
 
+  test('a second agent with an identity of its own is refused, and the first goes on serving and rotating', async () => {
+    await purser.purserWithInput(await purser.purser('node', 'token'), 'agent', 'join', '--token', '-', '--name', 'second', '--state-dir', join(BASE, 'second'));
+    const id = await docker('run', '--detach', '-l', 'purser.file.x=purser://secret/db/prod', 'busybox', 'sleep', '600');
+    const result = await run(PURSER, ['agent', '--state-dir', join(BASE, 'second')], { timeoutMs: 15_000 });
+    assertRefused(result, /another agent serves \/run\/purser on this host\n.*systemctl stop purser-agent/);
+    await purser.put('secret/db/prod', { password: 'rotated' });
+    await eventually('the new value', async () => await docker('exec', id, 'cat', '/run/secrets/x') === 'rotated', 2_000);
+    await purser.put('secret/db/prod', { password: 'value' });
+    await docker('rm', '--force', id);
+    await purser.purser('node', 'revoke', 'second');
+  });
+
   test('a join token is good once; a wrong one never', async () => {
     const token = await purser.purser('node', 'token');
     const join_ = (text: string, state: string): Promise<Result> => run(PURSER, ['agent', 'join', '--token', '-', '--name', state, '--state-dir', join(BASE, state)], { input: text });
@@ -86,7 +98,7 @@ describe('an installation', () => {
     assertRefused(await join_('not a token', 'node-5'), /join token/);
     for (const state of ['node-3', 'node-4', 'node-5']) assert.equal(existsSync(join(BASE, state, 'node.json')), false, 'a refused join leaves no identity');
     const { stdout } = await run(PURSER, ['node', 'list', '--format', 'json']);
-    assert.deepEqual((JSON.parse(stdout) as { name: string }[]).map(({ name }) => name).sort(), ['node-1', 'node-2']);
+    assert.deepEqual((JSON.parse(stdout) as { name: string; revoked: boolean }[]).filter(({ revoked }) => !revoked).map(({ name }) => name).sort(), ['node-1', 'node-2']);
   });
 
   test('a half-written or open identity is refused, and never made anew', async () => {

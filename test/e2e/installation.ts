@@ -17,6 +17,15 @@ export const ADDRESS = 'https://127.0.0.1:8200';
 
 assert.equal(process.env['SANDBOX'], '1', 'end-to-end tests run inside scripts/sandbox.sh only');
 
+export interface InstallationOptions {
+  /** False: no runtime in Docker. */
+  readonly runtime?: boolean;
+  /** True: also a Swarm driver, with the identity that the agent has. */
+  readonly driver?: boolean;
+  /** False: the identity is there and no agent runs. */
+  readonly agent?: boolean;
+}
+
 export class Installation {
   readonly dataDirectory = join(BASE, 'server');
   readonly stateDirectory = join(BASE, 'agent');
@@ -24,7 +33,7 @@ export class Installation {
   readonly #processes = new Map<string, ChildProcess>();
 
   /** Core, an operator's login, a `secret/db/*` policy for every container, an agent, and the runtime in Docker. */
-  static async start(options: { readonly runtime?: boolean; readonly driver?: boolean } = {}): Promise<Installation> {
+  static async start(options: InstallationOptions = {}): Promise<Installation> {
     const installation = new Installation();
     try {
       await installation.#begin(options);
@@ -36,7 +45,7 @@ export class Installation {
     }
   }
 
-  async #begin(options: { readonly runtime?: boolean; readonly driver?: boolean }): Promise<void> {
+  async #begin(options: InstallationOptions): Promise<void> {
     rmSync(BASE, { recursive: true, force: true });
     mkdirSync(this.logDirectory, { recursive: true, mode: 0o700 });
     await this.startCore();
@@ -45,7 +54,7 @@ export class Installation {
     await this.purser('workload', 'write', 'everything', '--policy', 'db', '--any');
     const token = await this.purser('node', 'token', ...(options.driver === true ? ['--driver'] : []));
     await this.purserWithInput(token, 'agent', 'join', '--token', '-', '--name', 'node-1', '--state-dir', this.stateDirectory);
-    await this.startAgent();
+    if (options.agent !== false) await this.startAgent();
     if (options.driver === true) await this.startDriver();
     if (options.runtime !== false) await this.purser('runtime', 'install');
   }

@@ -131,6 +131,30 @@ END
   });
 });
 
+describe('purser-holder', { skip }, () => {
+  test('is the holder itself: an agent that waits for it gets its descriptors, and SIGTERM releases everything', () => {
+    expectOutput(`
+      ($X purser-agent --run-dir $R --holder wait -- sh -c 'echo got $PURSER_AGENT_FDS') & agent=$!
+      sleep 0.3; $X purser-holder --run-dir $R & h=$!
+      wait $agent; mounts; holder | wc -l; for s in HUP INT USR1; do kill -$s $h; done; mounts
+      kill -TERM $h; wait $h && echo ended; mounts; ls $R`, 'got 3,4,5\n2\n1\n2\nended\n0\nfs\nholder.lock\nro\n');
+  });
+
+  test('makes mounts whose copies in other mount namespaces are read-only too', () => {
+    expectOutput(`
+      mount --make-shared ${dir}; unshare -m --propagation unchanged sleep 60 & other=$!
+      while [ $(readlink /proc/$other/ns/mnt) = $(readlink /proc/$$/ns/mnt) ]; do sleep 0.01; done
+      $X purser-agent --run-dir $R -- true
+      grep " $R/" /proc/$other/mountinfo | cut -d' ' -f5,6 | sed "s,$R,,"; kill $other`, '/fs rw,nosuid,nodev,noexec,relatime\n/ro ro,nosuid,nodev,noexec,relatime\n');
+  });
+
+  test('refuses where another holder runs, and leaves that one alone', () => {
+    const result = sandbox('$X purser-agent --run-dir $R -- true; set +e; $X purser-holder --run-dir $R; echo $?; mounts');
+    assert.match(result.stderr, /another holder listens on .*\npurser: hint: stop the agent that runs on this host/);
+    assert.equal(result.stdout, '1\n2\n');
+  });
+});
+
 describe('purser-holder-release', { skip }, () => {
   test('takes mounts, socket and process away, and is content when nothing runs', () => {
     expectOutput(`

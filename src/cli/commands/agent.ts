@@ -40,6 +40,13 @@ export function registerAgent(program: Command, context: CommandContext): void {
       context.output.line(`joined ${identity.address} as ${identity.name}`);
       context.output.note('purser: hint: run purser agent, then purser runtime install');
     });
+  agent.command('keep').description('in a global Swarm service (deploy/agent-stack.yml): keep the agent of each node in a container')
+    .argument('[options...]', 'after --: options of purser agent')
+    .option('--host <directory>', 'where /run/docker.sock and /var/lib of the host are mounted', '/host')
+    .option('--token-file <path>', 'what the node joins with, if it has not', '/run/secrets/purser_join_token')
+    .option('--address <url>', 'the core, where it is not at the address in the token')
+    .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .action(async (agentArguments: readonly string[], options: object) => { context.exit(await context.programs.keeper({ ...options, agentArguments })); });
   agent.command('release').description('unmount the secret filesystem and end its holder; running containers lose their files')
     .option('--run-dir <directory>', 'where they are, if not where purser agent was told')
     .action(({ runDir = agent.opts<{ runDir: string }>().runDir }: { runDir?: string }) => { release(runDir); });
