@@ -1,18 +1,13 @@
-// The decision: policies compiled into one ACL, and what it says about a request (POLICY.md, "Decision"). Pure and
-// immutable: compile once for a set of policies, ask any number of times. Whatever no rule grants is denied.
+// The decision: what the rules of a policy set (policy-set.ts) say about a request (POLICY.md, "Decision"). Whatever no rule
+// grants is denied.
 
-import { PurserError } from '../lib/errors.ts';
 import type { JsonObject } from '../lib/json.ts';
-import { mergeRules, mergeSources, policiesGranting } from './merge.ts';
-import type { MergedRule, Source } from './merge.ts';
+import { policiesGranting } from './merge.ts';
+import type { MergedRule, SharedRule } from './merge.ts';
 import { parametersAllowed } from './parameters.ts';
 import { compareSpecificity, parsePathPattern } from './path-pattern.ts';
-import { fillTemplate } from './path-template.ts';
-import type { TemplateSubject } from './path-template.ts';
-import { LayeredIndex, PatternIndex } from './pattern-index.ts';
 import type { RuleLookup } from './pattern-index.ts';
-import type { Policy } from './policy.ts';
-import { CAPABILITIES, ROOT_POLICY } from './policy.ts';
+import { CAPABILITIES } from './policy.ts';
 
 export interface AclRequest {
   /** Mount first, decoded and normalised: the very string that routes and stores. */
@@ -45,83 +40,18 @@ export interface Acl {
   rules(): readonly Pick<MergedRule, 'pattern' | 'capabilities'>[] | undefined;
 }
 
-/** A set of policies, ready for whoever has them. */
-export interface CompiledPolicies {
-  /** The ACL of one entity, or of a caller without one; the same object as long as the subject is the same. */
-  for(subject: TemplateSubject | undefined): Acl;
-}
-
 const ROOT_DECISION: AclDecision = { allowed: true, hasSudo: true, isRoot: true, grantingPolicies: ['root'] };
-const ROOT_ACL: Acl = { check: () => ROOT_DECISION, capabilities: () => ['root'], hasAccessBelow: () => true, rules: () => undefined };
+/** Of the root policy alone. */
+export const ROOT_ACL: Acl = { check: () => ROOT_DECISION, capabilities: () => ['root'], hasAccessBelow: () => true, rules: () => undefined };
 
-/** @throws ERR_POLICY_SYNTAX when root comes with other policies, or a policy only bears its name */
-export function compilePolicies(policies: readonly Policy[]): CompiledPolicies {
-  if (!policies.some((policy) => policy.name === ROOT_POLICY.name)) return new PolicySet(policies);
-  if (policies.length !== 1) throw new PurserError('ERR_POLICY_SYNTAX', 'other policies present along with root', { hint: 'root needs no other policy: leave one or the other out' });
-  if (policies[0] !== ROOT_POLICY) throw new PurserError('ERR_POLICY_SYNTAX', 'a stored policy must not be named root', { hint: 'rename it' });
-  return { for: () => ROOT_ACL };
-}
-
-/** compilePolicies() for one subject. */
-export function compileAcl(policies: readonly Policy[], subject?: TemplateSubject): Acl {
-  return compilePolicies(policies).for(subject);
-}
-
-/** The rules without templates are compiled once; each subject adds its filled ones as a small layer in front. */
-class PolicySet implements CompiledPolicies {
-  readonly #rules: ReadonlyMap<string, MergedRule>;
-  readonly #index: PatternIndex<MergedRule>;
-  readonly #templates: readonly Policy[];
-  readonly #withoutSubject: Acl;
-  readonly #bySubject = new WeakMap<TemplateSubject, Acl>();
-
-  constructor(policies: readonly Policy[]) {
-    this.#rules = mergeRules(policies);
-    this.#index = new PatternIndex(this.#rules.values());
-    this.#templates = policies.filter(({ templates }) => templates.length > 0);
-    this.#withoutSubject = this.#compile(undefined);
-  }
-
-  for(subject: TemplateSubject | undefined): Acl {
-    if (subject === undefined || this.#templates.length === 0) return this.#withoutSubject;
-    let acl = this.#bySubject.get(subject);
-    if (acl === undefined) this.#bySubject.set(subject, acl = this.#compile(subject));
-    return acl;
-  }
-
-  #compile(subject: TemplateSubject | undefined): Acl {
-    const { sources, blocked } = fillRules(this.#templates, subject);
-    if (sources.length === 0) return new RuleAcl([this.#rules], this.#index, blocked);
-    const filled = mergeSources(sources, this.#rules);
-    return new RuleAcl([filled, this.#rules], new LayeredIndex(new PatternIndex(filled.values()), this.#index), blocked);
-  }
-}
-
-/**
- * The rules of one subject. A rule that cannot be filled grants nothing. Where that could let more through than its author
- * wanted (it denies, or a broader rule would step into its place for a path nobody can name), all below its prefix is blocked.
- */
-function fillRules(policies: readonly Policy[], subject: TemplateSubject | undefined): { readonly sources: readonly Source[]; readonly blocked: readonly string[] } {
-  const sources: Source[] = [];
-  const blocked: string[] = [];
-  for (const { name: policyName, templates } of policies) {
-    for (const { template, ...permissions } of templates) {
-      const pattern = fillTemplate(template, subject);
-      if (typeof pattern !== 'string') sources.push({ rule: { ...permissions, pattern }, policyName });
-      else if (pattern === 'unsafe' || permissions.capabilities.has('deny')) blocked.push(template.prefix);
-    }
-  }
-  return { sources, blocked };
-}
-
-class RuleAcl implements Acl {
-  readonly #layers: readonly ReadonlyMap<string, MergedRule>[];
-  readonly #index: RuleLookup<MergedRule>;
+export class RuleAcl implements Acl {
+  readonly #layers: readonly ReadonlyMap<string, SharedRule>[];
+  readonly #index: RuleLookup<SharedRule>;
   /** Starts of paths below which nothing is granted. */
   readonly #blocked: readonly string[];
 
   /** @param layers rules by pattern text; of two with the same text the first counts */
-  constructor(layers: readonly ReadonlyMap<string, MergedRule>[], index: RuleLookup<MergedRule>, blocked: readonly string[]) {
+  constructor(layers: readonly ReadonlyMap<string, SharedRule>[], index: RuleLookup<SharedRule>, blocked: readonly string[]) {
     this.#layers = layers;
     this.#index = index;
     this.#blocked = blocked;
@@ -151,11 +81,11 @@ class RuleAcl implements Acl {
   hasAccessBelow(mountPath: string): boolean {
     if (this.#isBlocked(mountPath)) return false;
     return !this.capabilities(mountPath).includes('deny') || this.#layers.some((rules, index) => [...rules.values()].some((rule) =>
-      rule.capabilities.size > 0 && !rule.capabilities.has('deny') && reachesBelow(rule.pattern, mountPath) && (index === 0 || this.#layers[0]?.has(rule.pattern.text) !== true)));
+      reachesBelow(rule.pattern, mountPath) && (index === 0 || this.#layers[0]?.has(rule.pattern.text) !== true) && rule.merged.capabilities.size > 0 && !rule.merged.capabilities.has('deny')));
   }
 
   rules(): readonly Pick<MergedRule, 'pattern' | 'capabilities'>[] {
-    const rules = new Map(this.#layers.toReversed().flatMap((layer) => [...layer]));
+    const rules = new Map(this.#layers.toReversed().flatMap((layer) => [...layer].map(([text, { merged }]) => [text, merged] as const)));
     const blocked = this.#blocked.map((prefix) => ({ pattern: parsePathPattern(`${prefix}*`), capabilities: new Set(['deny'] as const) }));
     return [...[...rules.values()].filter(({ pattern }) => !this.#isBlocked(pattern.literal)), ...blocked];
   }
@@ -165,15 +95,15 @@ class RuleAcl implements Acl {
   }
 
   #rule(path: string): MergedRule | undefined {
-    return this.#index.exact(path) ?? this.#index.bestNonExact(path);
+    return (this.#index.exact(path) ?? this.#index.bestNonExact(path))?.merged;
   }
 
   #listRule(path: string): MergedRule | undefined {
     const bare = path.endsWith('/') ? path.slice(0, -1) : path;
     const exact = this.#index.exact(path) ?? this.#index.exact(bare);
-    if (exact !== undefined || bare === path) return exact ?? this.#index.bestNonExact(path);
-    const chosen = this.#index.bestNonExact(path);
-    const bareRule = this.#index.bestNonExact(bare);
+    if (exact !== undefined || bare === path) return (exact ?? this.#index.bestNonExact(path))?.merged;
+    const chosen = this.#index.bestNonExact(path)?.merged;
+    const bareRule = this.#index.bestNonExact(bare)?.merged;
     if (chosen === undefined || bareRule === undefined) return chosen ?? bareRule;
     const bareDenies = bareRule.capabilities.has('deny') && compareSpecificity(bareRule.pattern, chosen.pattern) > 0;
     return bareDenies ? bareRule : chosen;

@@ -1,5 +1,5 @@
 // Rules for the same path, from any number of policies, become one (POLICY.md, "Decision" 1). The result does not depend on
-// the order of the policies.
+// the order of the policies: sources stand in the order of their names.
 
 import type { JsonValue } from '../lib/json.ts';
 import type { PathPattern } from './path-pattern.ts';
@@ -12,29 +12,73 @@ export interface MergedRule extends Permissions {
   readonly sources: readonly Source[];
 }
 
-/** One rule for each distinct path, by its text. */
-export function mergeRules(policies: readonly Policy[]): Map<string, MergedRule> {
-  return mergeSources(policies.flatMap(({ name: policyName, rules }) => rules.map((rule) => ({ rule, policyName }))));
+/** What the policies of a set say of one path; put together when it is asked for. */
+export class SharedRule {
+  readonly pattern: PathPattern;
+  #sources: Source[];
+  /** False: the list is that of a policy, or of another rule. */
+  #ownsSources = false;
+  #merged: MergedRule | undefined;
+
+  /** @param sources of this path; at least one */
+  constructor(sources: Source[]) {
+    this.pattern = (sources[0] as Source).rule.pattern;
+    this.#sources = sources;
+  }
+
+  get merged(): MergedRule {
+    return this.#merged ??= merge(this.#sources);
+  }
+
+  add(sources: readonly Source[]): void {
+    if (!this.#ownsSources) this.#sources = [...this.#sources];
+    this.#ownsSources = true;
+    for (const source of sources) this.#sources.push(source);
+    this.#merged = undefined;
+  }
+
+  /** Forgets what a policy says. @returns true when nobody says anything any more */
+  remove(policyName: string): boolean {
+    this.#sources = this.#sources.filter((source) => source.policyName !== policyName);
+    this.#ownsSources = true;
+    this.#merged = undefined;
+    return this.#sources.length === 0;
+  }
+
+  /** This rule with more sources; it stays as it is. */
+  with(sources: readonly Source[]): SharedRule {
+    return new SharedRule([...this.#sources, ...sources]);
+  }
 }
 
-/** As mergeRules(); a path that `base` has too gets the sources of both. */
-export function mergeSources(all: readonly Source[], base?: ReadonlyMap<string, MergedRule>): Map<string, MergedRule> {
-  const byPath = new Map<string, Source[]>();
+const known = new WeakMap<Policy, ReadonlyMap<string, Source[]>>();
+
+/** What one policy says, by the text of the path; made once, for all sets that the policy is in. */
+export function sourcesOf(policy: Policy): ReadonlyMap<string, Source[]> {
+  let sources = known.get(policy);
+  if (sources === undefined) known.set(policy, sources = byPath(policy.rules.map((rule) => ({ rule, policyName: policy.name }))));
+  return sources;
+}
+
+/** One list for each distinct path, by its text. */
+export function byPath(all: readonly Source[]): Map<string, Source[]> {
+  const lists = new Map<string, Source[]>();
   for (const source of all) {
     const { text } = source.rule.pattern;
-    const sources = byPath.get(text);
-    if (sources === undefined) byPath.set(text, [...base?.get(text)?.sources ?? [], source]);
+    const sources = lists.get(text);
+    if (sources === undefined) lists.set(text, [source]);
     else sources.push(source);
   }
-  return new Map([...byPath].map(([text, sources]) => [text, merge(sources)]));
+  return lists;
 }
 
-/** The policies that give `capability` through this rule, each once, in the order given. */
+/** The policies that give `capability` through this rule, each once, by name. */
 export function policiesGranting(rule: MergedRule, capability: Capability): string[] {
   return [...new Set(rule.sources.filter((source) => source.rule.capabilities.has(capability)).map((source) => source.policyName))];
 }
 
-function merge(sources: readonly Source[]): MergedRule {
+function merge(unsorted: readonly Source[]): MergedRule {
+  const sources = unsorted.length === 1 ? unsorted : unsorted.toSorted((a, b) => (a.policyName < b.policyName ? -1 : a.policyName > b.policyName ? 1 : 0));
   const rules = sources.map((source) => source.rule);
   const first = rules[0] as PathRule;
   if (rules.length === 1) return { ...first, sources };

@@ -16,19 +16,23 @@ export interface RuleLookup<R extends Indexed> {
   bestNonExact(path: string): R | undefined;
 }
 
-/** Every pattern text is added once. */
+/** Holds one rule for each pattern. */
 export class PatternIndex<R extends Indexed> implements RuleLookup<R> {
   readonly #exact = new Map<string, R>();
   readonly #prefixes = new PrefixMap<R>();
   readonly #segments = new SegmentNode<R>();
 
-  constructor(rules: Iterable<R>) {
-    for (const rule of rules) {
-      const { kind, literal } = rule.pattern;
-      if (kind === 'exact') this.#exact.set(literal, rule);
-      else if (kind === 'prefix') this.#prefixes.set(literal, rule);
-      else addToTrie(this.#segments, rule);
-    }
+  constructor(rules: Iterable<R> = []) {
+    for (const rule of rules) this.set(rule.pattern, rule);
+  }
+
+  /** Puts `rule` in the place of the one with this pattern; undefined takes that away. */
+  set(pattern: PathPattern, rule: R | undefined): void {
+    const { kind, literal } = pattern;
+    if (kind === 'prefix') this.#prefixes.set(literal, rule);
+    else if (kind === 'segments') setInTrie(this.#segments, pattern, literal.split('/'), 0, rule);
+    else if (rule === undefined) this.#exact.delete(literal);
+    else this.#exact.set(literal, rule);
   }
 
   exact(path: string): R | undefined {
@@ -63,12 +67,27 @@ export class LayeredIndex<R extends Indexed> implements RuleLookup<R> {
 /** Longest-prefix lookup: one probe per distinct length of a stored prefix. */
 class PrefixMap<R> {
   readonly #values = new Map<string, R>();
+  /** How many prefixes have a length. */
+  readonly #counts = new Map<number, number>();
   /** Longest first. */
   #lengths: readonly number[] = [];
 
-  set(prefix: string, value: R): void {
-    this.#values.set(prefix, value);
-    if (!this.#lengths.includes(prefix.length)) this.#lengths = [...this.#lengths, prefix.length].sort((a, b) => b - a);
+  get isEmpty(): boolean {
+    return this.#values.size === 0;
+  }
+
+  set(prefix: string, value: R | undefined): void {
+    const before = this.#values.size;
+    if (value === undefined) this.#values.delete(prefix);
+    else this.#values.set(prefix, value);
+    if (this.#values.size !== before) this.#count(prefix.length, this.#values.size - before);
+  }
+
+  #count(length: number, more: number): void {
+    const count = (this.#counts.get(length) ?? 0) + more;
+    if (count === 0) this.#counts.delete(length);
+    else this.#counts.set(length, count);
+    if (count === 0 || count === more) this.#lengths = [...this.#counts.keys()].sort((a, b) => b - a);
   }
 
   longest(text: string): R | undefined {
@@ -94,6 +113,10 @@ class SegmentNode<R> {
     return this.children === undefined && this.any === undefined;
   }
 
+  get isEmpty(): boolean {
+    return this.isLeaf && this.rule === undefined && this.globs === undefined;
+  }
+
   child(segment: string): SegmentNode<R> {
     if (segment === '+') return this.any ??= new SegmentNode();
     this.children ??= new Map();
@@ -101,15 +124,27 @@ class SegmentNode<R> {
     if (node === undefined) this.children.set(segment, node = new SegmentNode());
     return node;
   }
+
+  drop(segment: string): void {
+    if (segment === '+') this.any = undefined;
+    else if (this.children?.delete(segment) === true && this.children.size === 0) this.children = undefined;
+  }
 }
 
-function addToTrie<R extends Indexed>(root: SegmentNode<R>, rule: R): void {
-  const segments = rule.pattern.literal.split('/');
+/** Sets the rule for the `segments` from `depth` on below `node`; branches that hold nothing any more go. */
+function setInTrie<R extends Indexed>(node: SegmentNode<R>, pattern: PathPattern, segments: readonly string[], depth: number, rule: R | undefined): void {
+  const segment = segments[depth];
   // `+*` is refused when a policy is written, so the last segment before a glob is always a literal.
-  const start = rule.pattern.endsInGlob ? segments.pop() : undefined;
-  const node = segments.reduce((parent, segment) => parent.child(segment), root);
-  if (start === undefined) node.rule = rule;
-  else (node.globs ??= new PrefixMap()).set(start, rule);
+  if (segment === undefined) node.rule = rule;
+  else if (pattern.endsInGlob && depth === segments.length - 1) {
+    const globs = node.globs ??= new PrefixMap();
+    globs.set(segment, rule);
+    if (globs.isEmpty) node.globs = undefined;
+  } else {
+    const child = node.child(segment);
+    setInTrie(child, pattern, segments, depth + 1, rule);
+    if (child.isEmpty) node.drop(segment);
+  }
 }
 
 /** Walks all matching branches at once, a segment at a time; of globs at one node the longest is the most specific. */

@@ -1,28 +1,43 @@
 // The named policies: kept in the barrier as the operator wrote them, parsed once, and compiled to one ACL per set of names.
-// All are in memory while the core is unsealed, so a request never waits for storage to be decided; every change drops the
-// compiled ACLs before it is acknowledged.
+// All are in memory while the core is unsealed, so a request never waits for storage to be decided; a change is put into a
+// compiled ACL before that is asked again.
 
 import { z } from 'zod';
 import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { compilePolicies, type Acl, type CompiledPolicies } from '../policy/acl.ts';
+import type { Acl } from '../policy/acl.ts';
 import { BUILT_IN_POLICIES } from '../policy/built-in.ts';
 import { parsePolicy } from '../policy/parse.ts';
 import type { TemplateSubject } from '../policy/path-template.ts';
+import { PolicySet } from '../policy/policy-set.ts';
 import type { Policy } from '../policy/policy.ts';
 
 /** Distinct sets of policies; beyond it all are dropped, since token holders choose their subsets freely. */
 const MAX_COMPILED = 1_000;
 const MAX_NAME_LENGTH = 128;
+/** Other requests are served after so many milliseconds of compiling. */
+const TURN_MILLISECONDS = 5;
 
 const recordSchema = z.strictObject({ v: z.literal(1), text: z.string() });
+
+/** The set of one list of names, and how many changes of policies it has seen. */
+interface Compiled {
+  readonly set: PolicySet;
+  readonly names: readonly string[];
+  generation: number;
+}
 
 export class PolicyStore {
   readonly #view: View;
   readonly #policies: Map<string, Policy>;
-  readonly #compiled = new Map<string, CompiledPolicies>();
+  readonly #compiled = new Map<string, Compiled>();
+  readonly #compiling = new Map<string, Promise<void>>();
+  /** The same by the list itself: that of a token is one object for many requests. */
+  readonly #byList = new WeakMap<readonly string[], Compiled>();
+  /** Counts changes of policies. */
+  #generation = 0;
   readonly #lock = new KeyedLock();
   readonly #onChange: () => void;
 
@@ -84,14 +99,57 @@ export class PolicyStore {
    * @param subject whom templates speak of; without one they grant nothing
    */
   acl(names: readonly string[], subject?: TemplateSubject): Acl {
-    const key = names.join('\n');
-    let compiled = this.#compiled.get(key);
-    if (compiled === undefined) {
-      compiled = compilePolicies(names.map((name) => this.#policies.get(name)).filter((policy) => policy !== undefined));
-      if (this.#compiled.size >= MAX_COMPILED) this.#compiled.clear();
-      this.#compiled.set(key, compiled);
+    const compiled = this.#find(names) ?? this.#keep(names, { set: new PolicySet(), names, generation: -1 });
+    this.#catchUp(compiled);
+    return compiled.set.for(subject);
+  }
+
+  /** True when acl() of these names has little to do. */
+  isCompiled(names: readonly string[]): boolean {
+    return this.#find(names) !== undefined;
+  }
+
+  /** Compiles a set that was not asked for yet, in pieces between which other requests run. */
+  async compile(names: readonly string[]): Promise<void> {
+    const key = names.join();
+    let compiling = this.#compiling.get(key);
+    if (compiling === undefined) this.#compiling.set(key, compiling = this.#compile(names).finally(() => { this.#compiling.delete(key); }));
+    await compiling;
+  }
+
+  async #compile(names: readonly string[]): Promise<void> {
+    const compiled = { set: new PolicySet(), names, generation: this.#generation };
+    let began = performance.now();
+    for (const name of names) {
+      compiled.set.set(name, this.#policies.get(name));
+      if (performance.now() - began < TURN_MILLISECONDS) continue;
+      await new Promise(setImmediate);
+      began = performance.now();
     }
-    return compiled.for(subject);
+    this.#keep(names, compiled);
+  }
+
+  #find(names: readonly string[]): Compiled | undefined {
+    let compiled = this.#byList.get(names);
+    if (compiled === undefined) {
+      compiled = this.#compiled.get(names.join());
+      if (compiled !== undefined) this.#byList.set(names, compiled);
+    }
+    return compiled;
+  }
+
+  #keep(names: readonly string[], compiled: Compiled): Compiled {
+    if (this.#compiled.size >= MAX_COMPILED) this.#compiled.clear();
+    this.#compiled.set(names.join(), compiled); // no name has a comma
+    this.#byList.set(names, compiled);
+    return compiled;
+  }
+
+  /** Puts the policies that changed since into a set, all at once: nobody sees some of them changed. */
+  #catchUp(compiled: Compiled): void {
+    if (compiled.generation === this.#generation) return;
+    for (const name of compiled.names) compiled.set.set(name, this.#policies.get(name));
+    compiled.generation = this.#generation;
   }
 
   /** Storage first: what is in force is never ahead of what a restart would find. */
@@ -100,7 +158,7 @@ export class PolicyStore {
       await store();
       if (policy === undefined) this.#policies.delete(name);
       else this.#policies.set(name, policy);
-      this.#compiled.clear();
+      this.#generation++;
       this.#onChange();
     });
   }

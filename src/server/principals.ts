@@ -22,7 +22,7 @@ export interface Principal {
 
 export interface PrincipalsOptions {
   readonly tokens: Pick<TokenStore, 'lookup' | 'lookupAccessor'>;
-  readonly policies: Pick<PolicyStore, 'acl'>;
+  readonly policies: Pick<PolicyStore, 'acl' | 'compile' | 'isCompiled'>;
   readonly entities: Pick<EntityStore, 'ofToken'>;
   readonly groups: Pick<GroupStore, 'policiesOf'>;
 }
@@ -66,10 +66,17 @@ export class Principals {
 
   async #of(tokenId: string, entry: TokenEntry): Promise<Principal | undefined> {
     const { policies, entities } = this.#options;
-    if (entry.entityId === '') return { tokenId, entry, entity: undefined, policies: entry.policies, acl: policies.acl(entry.policies) };
+    if (entry.entityId === '') {
+      if (!policies.isCompiled(entry.policies)) await policies.compile(entry.policies);
+      return { tokenId, entry, entity: undefined, policies: entry.policies, acl: policies.acl(entry.policies) };
+    }
     const entity = await entities.ofToken(entry.entityId);
     if (entity === undefined || entity.disabled) return undefined;
     const united = this.#unite(entity, entry.policies);
+    if (!policies.isCompiled(united)) {
+      await policies.compile(united);
+      return this.#of(tokenId, entry); // the entity may be another one by now
+    }
     return { tokenId, entry, entity, policies: united, acl: policies.acl(united, entity) };
   }
 

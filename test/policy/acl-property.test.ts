@@ -1,7 +1,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { compileAcl } from '../../src/policy/acl.ts';
+import { compileAcl } from '../../src/policy/policy-set.ts';
 import { parsePolicy } from '../../src/policy/parse.ts';
 import { isAllowed } from './reference-matcher.ts';
 

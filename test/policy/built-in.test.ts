@@ -1,6 +1,6 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { compileAcl } from '../../src/policy/acl.ts';
+import { compileAcl } from '../../src/policy/policy-set.ts';
 import type { AclRequest } from '../../src/policy/acl.ts';
 import { BUILT_IN_POLICIES } from '../../src/policy/built-in.ts';
 import { ROOT_POLICY } from '../../src/policy/policy.ts';

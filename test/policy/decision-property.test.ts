@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { compileAcl } from '../../src/policy/acl.ts';
+import { compileAcl } from '../../src/policy/policy-set.ts';
 import { parsePolicy } from '../../src/policy/parse.ts';
 import { decides, type Stanza } from './reference-decision.ts';
 

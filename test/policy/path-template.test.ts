@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compileAcl, compilePolicies } from '../../src/policy/acl.ts';
+import { compileAcl, compilePolicies } from '../../src/policy/policy-set.ts';
 import { parsePolicy } from '../../src/policy/parse.ts';
 import { fillTemplate, parsePathTemplate, type TemplateAlias, type TemplateSubject } from '../../src/policy/path-template.ts';
 import { isPurserError } from '../../src/lib/errors.ts';

@@ -1,7 +1,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { compileAcl } from '../../src/policy/acl.ts';
+import { compileAcl } from '../../src/policy/policy-set.ts';
 import type { AclRequest } from '../../src/policy/acl.ts';
 import { parsePolicy } from '../../src/policy/parse.ts';
 

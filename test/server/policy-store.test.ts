@@ -37,6 +37,27 @@ describe('PolicyStore', () => {
     assert.deepEqual(store.acl(['root']).capabilities('a'), ['root']);
   });
 
+  test('compile() lets others run in between, and a policy that changes meanwhile counts', async () => {
+    const store = await PolicyStore.open(await view());
+    const names = Array.from({ length: 400 }, (_, index) => `p${index}`).sort();
+    const text = (name: string) => Array.from({ length: 100 }, (_, index) => `path "+/${name}/${index}/+/x" { capabilities = ["read"] }`).join('\n');
+    for (const name of names) await store.write(name, text(name));
+    assert.equal(store.isCompiled(names), false);
+    const compiling = store.compile(names);
+    let turns = 0;
+    let isDone = false;
+    const counting = (async () => { while (!isDone) { await new Promise(setImmediate); turns++; } })();
+    await store.write('p0', 'path "a" { capabilities = ["read"] }');
+    assert.equal(mayRead(store, ['p0']), true);
+    await compiling;
+    isDone = true;
+    await counting;
+    assert.ok(turns > 2, String(turns));
+    assert.deepEqual([store.isCompiled(names), mayRead(store, names)], [true, true]);
+    assert.deepEqual(store.acl(names).capabilities('s/p0/1/t/x'), ['deny']);
+    assert.deepEqual(store.acl(names).capabilities('s/p1/1/t/x'), ['read']);
+  });
+
   test('acl() stays bounded however many sets of names are asked for', async () => {
     const store = await PolicyStore.open(await view());
     await store.write('p', READ_A);
