@@ -57,6 +57,8 @@ export interface LogicalResponse {
   readonly warnings?: readonly string[];
   /** The `auth` object of Vault's envelope, for logins and token creation. */
   readonly auth?: JsonObject;
+  /** `auth` is that of a token made for this response: it ends if the response is not sent. */
+  readonly isNewToken?: boolean;
   /** Of an auth method only: the server makes a token of it and puts it into `auth`. */
   readonly login?: Login;
   /** Overrides the status that the pipeline derives (KV version 2 answers 404 with a body). */

@@ -55,7 +55,7 @@ export class Logins {
       throw new PurserError('ERR_REQUEST_DENIED', 'permission denied');
     }
     const missing = names.filter((name) => !policies.has(name)).map((name) => `Policy "${name}" does not exist`);
-    return { ...response, auth: authObject(id, entry, now(), entity.policies), warnings: [...response.warnings ?? [], ...warnings, ...missing] };
+    return { ...response, isNewToken: true, auth: authObject(id, entry, now(), entity.policies), warnings: [...response.warnings ?? [], ...warnings, ...missing] };
   }
 
   /** Ends the token in a response that the client will not get. (A batch token cannot be ended, and nobody has it.) */

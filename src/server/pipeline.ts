@@ -95,21 +95,23 @@ async function perform(core: UnsealedCore, subject: Subject, verdict: Verdict, i
   if (verdict.denial !== undefined) throw verdict.denial;
   let made: LogicalResponse | undefined;
   let response: LogicalResponse | undefined;
-  let isLogin = false;
+  let issued: LogicalResponse | undefined;
   try {
     made = await callEngine(subject, verdict);
-    isLogin = made?.login !== undefined;
-    if (made !== undefined && isLogin) made = await core.logins.issue(subject.route!, made, subject.exchange.remoteAddress);
+    if (made?.login !== undefined) made = await core.logins.issue(subject.route!, made, subject.exchange.remoteAddress);
+    if (made?.isNewToken === true) issued = made;
     if (made?.lease !== undefined) made = await core.leaseGrants.grant(made, leaseRequest(subject, isLastUse));
     response = made === undefined || subject.wrapTtlSeconds === undefined ? made : await core.wrapping.wrap(made, subject.wrapTtlSeconds, subject.exchange.target.path);
   } catch (error) {
+    if (issued !== undefined) await core.logins.withdraw(issued);
     await core.audit.response(failedEntry(entry, error));
     throw error;
   }
   try {
     await core.audit.response(responseEntry(entry, response));
   } catch (error) {
-    if (made !== undefined && isLogin) await core.logins.withdraw(made);
+    if (response?.wrapInfo !== undefined) await core.wrapping.withdraw(response);
+    if (issued !== undefined) await core.logins.withdraw(issued);
     throw error;
   }
   if (subject.operation === 'read' && isCanary(made)) core.canaryRead(subject.exchange.target.path, subject.identity?.entry.displayName ?? '', subject.exchange.remoteAddress);

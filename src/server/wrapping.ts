@@ -51,6 +51,12 @@ export class Wrapping {
     return this.#takeOut(id, callerId, (entry, kept) => this.#put({ ...kept } as JsonObject, entry.ttlSeconds, entry.path, wrappedAccessor(kept)));
   }
 
+  /** Ends the wrapping token in a response that the client will not get, and what it wraps. */
+  async withdraw({ wrapInfo }: LogicalResponse): Promise<void> {
+    const id = wrapInfo?.['token'];
+    if (typeof id === 'string') await this.#tokens.revoke(id);
+  }
+
   async #takeOut(id: string, callerId: string, use: (entry: TokenEntry, kept: LogicalResponse) => Promise<LogicalResponse>): Promise<LogicalResponse> {
     const isCaller = id === callerId;
     const entry = isCaller ? await this.#findCaller(id) : await this.#find(id);
@@ -70,7 +76,12 @@ export class Wrapping {
       policies: [RESPONSE_WRAPPING], mayBeInternal: true, path, displayName: '', ttlSeconds, explicitMaxTtlSeconds: ttlSeconds, numUses: 1, renewable: false,
     });
     // The token first: without it nothing would ever remove the response.
-    await this.#cubbyholes.write(entry.key, RESPONSE, kept);
+    try {
+      await this.#cubbyholes.write(entry.key, RESPONSE, kept);
+    } catch (error) {
+      await this.#tokens.revoke(id);
+      throw error;
+    }
     return {
       warnings,
       wrapInfo: {

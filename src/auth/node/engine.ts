@@ -141,7 +141,7 @@ export class NodeEngine implements Engine {
       await revokeTokens(node.id);
       throw revokedError();
     }
-    return { auth, data: { server_time: new Date(now()).toISOString() } };
+    return { auth, isNewToken: true, data: { server_time: new Date(now()).toISOString() } };
   }
 
   async #listNodes(): Promise<LogicalResponse> {

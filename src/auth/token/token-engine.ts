@@ -98,7 +98,7 @@ export class TokenEngine implements Engine {
     const entityId = await this.#entity(wishedAlias(request.data, role));
     const { id, entry, warnings } = await this.#store.create(entityId === undefined ? spec : { ...spec, entityId });
     const missing = await this.#missingPolicies(entry.policies);
-    return { auth: authObject(id, entry, this.#options.now(), await this.#identityPolicies(entry)), warnings: [...warnings, ...missing] };
+    return { isNewToken: true, auth: authObject(id, entry, this.#options.now(), await this.#identityPolicies(entry)), warnings: [...warnings, ...missing] };
   }
 
   async #identityPolicies({ entityId }: TokenEntry): Promise<readonly string[]> {
