@@ -91,7 +91,7 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const actions = new Actions({ containers, ledger, log, perform: (record, action, stop) => performAction(docker, record, action, stop) });
   const rotation = new Rotation({ containers, core, ledger, log, replace: (updates) => trees.replace(updates), onRotated: (id, files) => { measured.rotated(files); actions.rotated(id, files); } });
   const identities = new IdentityRefresh({ containers, core, ledger, log, replace: (updates) => trees.replace(updates) });
-  const swarmLive = new SwarmLive({ trees, core, log, mountRoot });
+  const swarmLive = new SwarmLive({ trees, core, docker, log, mountRoot });
   const warden = new Warden(runDirectory);
   const preparer = new Preparer({ trees, warden, core, docker, containers, rotation, ledger, log, mountRoot, isCoreAway, markers, identities, environment: settings.environment });
   const environment = new Environment({ trees, core, rotation, log, isCoreAway, warden });

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { PurserError } from '../lib/errors.ts';
-import type { Workload } from '../wire/node-protocol.ts';
+import type { DockerContainer } from './workload.ts';
 
 /** A Swarm secret as the task asks for it (moby: api/types/swarm SecretReference). */
 export interface SwarmSecretReference {
@@ -19,9 +19,7 @@ export interface SwarmSecretReference {
 }
 
 export interface ContainerFacts {
-  readonly workload: Workload;
-  /** All labels, Purser's own too. */
-  readonly labels: Readonly<Record<string, string>>;
+  readonly container: DockerContainer;
   readonly swarmSecrets: readonly SwarmSecretReference[];
   /** Volumes of the driver purser; Docker notes the id of a mount once the container runs. */
   readonly volumes: readonly { readonly name: string; readonly destination: string; readonly mountId: string }[];
@@ -73,8 +71,7 @@ export async function readContainerFacts(dockerRoot: string, id: string): Promis
   }
   const startedAt = Date.parse(record.State?.StartedAt ?? '');
   return {
-    workload: workloadOf({ id, name: record.Name, image: record.Config.Image ?? '', imageId: record.Image, labels: record.Config.Labels ?? {} }),
-    labels: record.Config.Labels ?? {},
+    container: { id, name: record.Name, image: record.Config.Image ?? '', imageId: record.Image, labels: record.Config.Labels ?? {} },
     swarmSecrets: (record.SecretReferences ?? []).flatMap((one) => swarmReference(one)),
     volumes: Object.values(record.MountPoints ?? {}).flatMap(({ Destination, Name, Driver, ID }) =>
       Driver === VOLUME_DRIVER && Name !== undefined && Destination !== undefined && /^[0-9a-f]{64}$/.test(ID ?? '') ? [{ name: Name, destination: Destination, mountId: ID! }] : []),
@@ -82,26 +79,6 @@ export async function readContainerFacts(dockerRoot: string, id: string): Promis
     // Docker writes Go's zero time (year 1) for "never".
     startedAt: Number.isNaN(startedAt) || startedAt < 0 ? 0 : startedAt,
     pid: record.State?.Pid ?? 0,
-  };
-}
-
-/** The workload as the core sees it, from what Docker calls things; Swarm's own labels become service, stack and task. */
-export function workloadOf(container: { id: string; name: string; image: string; imageId?: string | undefined; labels: Readonly<Record<string, string>> }): Workload {
-  const { labels } = container;
-  const digest = /@(sha256:[0-9a-f]{64})$/.exec(container.image)?.[1] ?? container.imageId;
-  const service = labels['com.docker.swarm.service.name'];
-  const stack = labels['com.docker.stack.namespace'];
-  const task = labels['com.docker.swarm.task.id'];
-  return {
-    id: container.id,
-    name: container.name.replace(/^\//, ''),
-    image: container.image,
-    // Purser's own labels say what a container wants, not what it is, and a reference in one may hold a default.
-    labels: Object.fromEntries(Object.entries(labels).filter(([name]) => !name.startsWith('purser.'))),
-    ...(digest ? { image_digest: digest } : {}),
-    ...(service === undefined ? {} : { service }),
-    ...(stack === undefined ? {} : { stack }),
-    ...(task === undefined ? {} : { task_id: task }),
   };
 }
 

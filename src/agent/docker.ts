@@ -8,8 +8,8 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
-import { VOLUME_DRIVER, workloadOf } from './container-facts.ts';
-import type { ContainerFacts } from './container-facts.ts';
+import { VOLUME_DRIVER } from './container-facts.ts';
+import type { DockerContainer } from './workload.ts';
 
 export interface ContainerEvent {
   readonly action: 'start' | 'die' | 'destroy';
@@ -34,12 +34,18 @@ export interface DockerListener {
 }
 
 const CALL_TIMEOUT_MS = 5000;
+/** Asked while a container starts; the runtime waits 5 s for one without references. */
+const IMAGE_TIMEOUT_MS = 2000;
+/** Images whose labels are remembered. */
+const MAX_IMAGES = 512;
 /** The runtime asks the agent for the variables of a command, and waits up to 30 s. */
 const ACTION_TIMEOUT_MS = 60_000;
 /** Docker gives a container 10 s to stop unless it was started with more. */
 const RESTART_TIMEOUT_MS = 600_000;
 const MAX_EVENT_BYTES = 1024 * 1024;
 const ID = /^[0-9a-f]{64}$/;
+
+const labelsSchema = z.record(z.string(), z.string()).nullish();
 
 const eventSchema = z.object({ Action: z.enum(['start', 'die', 'destroy']), Actor: z.object({ ID: z.string().regex(ID) }), timeNano: z.number() });
 
@@ -52,6 +58,7 @@ export class DockerEngine {
   readonly #socketPath: string;
   readonly #log: Logger;
   readonly #stop = new AbortController();
+  readonly #imageLabels = new Map<string, Readonly<Record<string, string>>>();
   #loop: Promise<void> | undefined;
 
   constructor(socketPath: string, log: Logger) {
@@ -76,10 +83,23 @@ export class DockerEngine {
   }
 
   /** A container as the list knows it, for when Docker's own record cannot be read. @throws ERR_DOCKER_UNAVAILABLE */
-  async listed(id: string): Promise<Pick<ContainerFacts, 'workload' | 'labels'> | undefined> {
+  async listed(id: string): Promise<DockerContainer | undefined> {
     const [found] = await this.#ask((docker) => docker.listContainers({ all: true, filters: { id: [id] } }));
-    if (found?.Id !== id) return undefined;
-    return { labels: found.Labels, workload: workloadOf({ id, name: found.Names[0] ?? '', image: found.Image, imageId: found.ImageID, labels: found.Labels }) };
+    return found?.Id === id ? { id, name: found.Names[0] ?? '', image: found.Image, imageId: found.ImageID, labels: found.Labels } : undefined;
+  }
+
+  /**
+   * The labels that an image brings. Asked once, because the id is a hash of them; unlike a container, an image can be inspected during a start.
+   * @throws ERR_DOCKER_UNAVAILABLE, also when there is no such image any more
+   */
+  async imageLabels(imageId: string): Promise<Readonly<Record<string, string>>> {
+    const known = this.#imageLabels.get(imageId);
+    if (known !== undefined) return known;
+    const { Config } = await this.#ask((docker) => docker.getImage(imageId).inspect(), IMAGE_TIMEOUT_MS);
+    const labels = labelsSchema.parse((Config as { Labels?: unknown } | undefined)?.Labels) ?? {};
+    if (this.#imageLabels.size >= MAX_IMAGES) this.#imageLabels.clear();
+    this.#imageLabels.set(imageId, labels);
+    return labels;
   }
 
   /** The containers that have a volume, running or not, and where. @throws ERR_DOCKER_UNAVAILABLE */
@@ -132,10 +152,10 @@ export class DockerEngine {
     }
   }
 
-  async #ask<T>(question: (docker: Docker) => Promise<T>): Promise<T> {
+  async #ask<T>(question: (docker: Docker) => Promise<T>, timeoutMs = CALL_TIMEOUT_MS): Promise<T> {
     try {
-      const docker = new Docker({ socketPath: this.#socketPath, timeout: CALL_TIMEOUT_MS });
-      return await withDeadline(question(docker), CALL_TIMEOUT_MS, () => new Error(`no answer within ${CALL_TIMEOUT_MS / 1000} s`));
+      const docker = new Docker({ socketPath: this.#socketPath, timeout: timeoutMs });
+      return await withDeadline(question(docker), timeoutMs, () => new Error(`no answer within ${timeoutMs / 1000} s`));
     } catch (error) {
       throw this.#unavailable(error);
     }

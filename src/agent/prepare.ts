@@ -14,6 +14,7 @@ import { Bundle } from './bundle.ts';
 import type { BundleMount } from './bundle.ts';
 import { readContainerFacts } from './container-facts.ts';
 import type { ContainerFacts } from './container-facts.ts';
+import { workloadOf } from './workload.ts';
 import type { ContainerRecord } from './container-record.ts';
 import type { Containers } from './containers.ts';
 import type { CoreLink } from './core-link.ts';
@@ -44,7 +45,7 @@ export interface SecretTrees {
 export interface PrepareOptions {
   readonly trees: SecretTrees;
   readonly core: Pick<CoreLink, 'resolve' | 'identity'>;
-  readonly docker: Pick<DockerEngine, 'listed'>;
+  readonly docker: Pick<DockerEngine, 'listed' | 'imageLabels'>;
   readonly containers: Pick<Containers, 'put' | 'stored'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
   readonly ledger: Pick<Ledger, 'granted'>;
@@ -66,7 +67,7 @@ const MOUNT_OPTIONS = ['bind', 'ro', 'nosuid', 'nodev', 'noexec', 'rprivate'];
 /** Without a reference in sight the runtime waits 5 s, then goes on by itself. */
 const SWARM_MS = 3000;
 
-type Facts = Pick<ContainerFacts, 'workload' | 'labels' | 'swarmSecrets'> & { readonly dockerRoot?: string };
+type Facts = Pick<ContainerFacts, 'container' | 'swarmSecrets'> & { readonly dockerRoot?: string };
 
 export class Preparer {
   readonly #options: PrepareOptions;
@@ -84,7 +85,7 @@ export class Preparer {
     try {
       const bundle = await Bundle.load(directory);
       const facts = await this.#facts(id, bundle);
-      name = facts.workload.name;
+      name = facts.container.name.replace(/^\//, '');
       await this.#prepare(bundle, directory, facts);
     } catch (error) {
       throw refusal(id, name, error);
@@ -92,33 +93,35 @@ export class Preparer {
   }
 
   async #prepare(bundle: Bundle, directory: string, facts: Facts): Promise<void> {
-    const { environment } = this.#options;
-    const declared = readDeclarations({ labels: facts.labels, env: bundle.env.entries(), ...bundle.user, mountTargets: bundle.mounts.map(({ destination }) => destination), environment });
-    if (declared.files.length + declared.templates.length + declared.variables.length === 0 && declared.identity === undefined && facts.swarmSecrets.length === 0) return;
+    const { environment, docker } = this.#options;
+    const { container: { labels }, swarmSecrets, dockerRoot } = facts;
+    const declared = readDeclarations({ labels, env: bundle.env.entries(), ...bundle.user, mountTargets: bundle.mounts.map(({ destination }) => destination), environment });
+    if (declared.files.length + declared.templates.length + declared.variables.length === 0 && declared.identity === undefined && swarmSecrets.length === 0) return;
     const { epoch } = this.#options.rotation;
-    const wish = await this.#resolve(bundle, facts, declared);
+    const workload = await workloadOf(facts.container, docker);
+    const wish = await this.#resolve(bundle, workload, swarmSecrets, declared);
     checkVariables(declared, wish);
     const placement = placeFiles(wish);
     if (placement.granted.length === 0 && placement.variables.size === 0) return;
     const isStrict = declared.isStrict && hasVariables(placement);
     const record: ContainerRecord = {
-      workload: facts.workload, grantedAt: Date.now(), files: placement.granted, overMounts: [],
+      workload, grantedAt: Date.now(), files: placement.granted, overMounts: [],
       ...(declared.onRotate === undefined ? {} : { onRotate: declared.onRotate }),
       ...(isStrict ? { isStrict } : {}),
-      ...(facts.dockerRoot === undefined ? {} : { dockerRoot: facts.dockerRoot }),
+      ...(dockerRoot === undefined ? {} : { dockerRoot }),
     };
-    await this.#install(bundle, directory, facts.workload.id, placement, isStrict);
+    await this.#install(bundle, directory, workload.id, placement, isStrict);
     if (placement.granted.length === 0) return;
     this.#options.containers.put(record);
     this.#options.ledger.granted(record);
     this.#options.rotation.admitted(record, epoch);
     this.#options.identities.wake();
     // The start that follows needs the record, also from another agent.
-    if (hasVariables(placement)) await this.#options.containers.stored(facts.workload.id);
-    this.#options.log.info({ container: facts.workload.name, id: facts.workload.id.slice(0, 12), secrets: record.files.length }, 'container prepared');
+    if (hasVariables(placement)) await this.#options.containers.stored(workload.id);
+    this.#options.log.info({ container: workload.name, id: workload.id.slice(0, 12), secrets: record.files.length }, 'container prepared');
   }
 
-  async #resolve(bundle: Bundle, { workload, swarmSecrets }: Facts, declared: Declarations): Promise<ContainerWish> {
+  async #resolve(bundle: Bundle, workload: Workload, swarmSecrets: Facts['swarmSecrets'], declared: Declarations): Promise<ContainerWish> {
     const variables = referencesOf(declared.variables);
     const opened = await this.#open(workload, declared.templates);
     const references = [
@@ -227,10 +230,10 @@ export class Preparer {
       }
     }
     const listed = await this.#options.docker.listed(id).catch(() => undefined);
-    if (listed !== undefined) return { ...listed, swarmSecrets: [] };
+    if (listed !== undefined) return { container: listed, swarmSecrets: [] };
     // Docker's container, but its labels cannot be known: it may have asked for secrets.
     if (failure !== undefined) throw failure;
-    return { workload: { id, name: id.slice(0, 12), image: '', labels: {} }, labels: {}, swarmSecrets: [] };
+    return { container: { id, name: id.slice(0, 12), image: '', labels: {} }, swarmSecrets: [] };
   }
 }
 

@@ -43,6 +43,11 @@ interface Question {
   readonly files: readonly GrantedFile[];
 }
 
+/** Containers to ask about, and for what. */
+type Wanted = readonly (readonly [id: string, wanted: ReadonlySet<string> | 'all'])[];
+
+/** After how many of the shortest pauses a container that was refused is asked about again. */
+const SET_ASIDE_RETRIES = 50;
 /** Paths whose last version is remembered for containers that are being prepared meanwhile. */
 const MAX_SEEN = 10_000;
 
@@ -126,22 +131,43 @@ export class Rotation {
 
   async #run(): Promise<void> {
     await this.#pause(this.#options.gatherMs);
+    let size = MAX_WORKLOADS;
     for (let failures = 0; this.#pending.size > 0 && !this.#stop.signal.aborted;) {
-      const batch = [...this.#pending].slice(0, MAX_WORKLOADS);
+      const batch = [...this.#pending].slice(0, size);
       for (const [id] of batch) this.#pending.delete(id);
       this.#asking = new Set(batch.map(([id]) => id));
       if (batch.some(([, wanted]) => wanted === 'all')) await this.#pause(this.#options.jitterMs * Math.random());
       try {
         await this.#rotate(batch.map(([id, wanted]) => this.#question(id, wanted)).filter((question) => question !== undefined));
         failures = 0;
+        size = Math.min(MAX_WORKLOADS, 2 * size);
       } catch (error) {
-        for (const [id, wanted] of batch) if (wanted === 'all') this.#pending.set(id, 'all'); else for (const path of wanted) this.#want(id, path);
-        if (failures++ === 0) this.#options.log.warn({ containers: batch.length, err: messageOf(error) }, 'a rotation cannot be followed yet; containers keep their last values');
-        await this.#pause(Math.min(5000, this.#options.retryMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2));
+        // What one container asks for can be too much for a request; the others must not wait for it.
+        const isTooMuch = !isPurserError(error, 'ERR_CLIENT_UNREACHABLE');
+        if (isTooMuch && batch.length === 1) this.#setAside(batch, error);
+        else this.#wantAgain(batch);
+        if (isTooMuch) size = Math.ceil(batch.length / 2);
+        else {
+          if (failures++ === 0) this.#options.log.warn({ containers: batch.length, err: messageOf(error) }, 'a rotation cannot be followed yet; containers keep their last values');
+          await this.#pause(Math.min(5000, this.#options.retryMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2));
+        }
       }
       this.#asking = new Set();
       for (const go of this.#waiting.splice(0)) go();
     }
+  }
+
+  #wantAgain(batch: Wanted): void {
+    for (const [id, wanted] of batch) if (wanted === 'all') this.#pending.set(id, 'all'); else for (const path of wanted) this.#want(id, path);
+  }
+
+  /** Asks for a container that the core refused once more later, while rotations of the others go on. */
+  #setAside(batch: Wanted, error: unknown): void {
+    this.#options.log.error({ container: this.#options.containers.get(batch[0]?.[0] ?? '')?.workload.name, err: messageOf(error) }, 'a rotation of one container is refused; it keeps its last values, and is tried again');
+    setTimeout(() => {
+      this.#wantAgain(batch);
+      this.#begin();
+    }, SET_ASIDE_RETRIES * this.#options.retryMs).unref();
   }
 
   #question(id: string, wanted: ReadonlySet<string> | 'all'): Question | undefined {

@@ -16,10 +16,13 @@ import { bindReadOnly, mountsOf, unmount } from './host-mounts.ts';
 import { placeSwarm } from './placement.ts';
 import type { Delivery } from './resolve-outcome.ts';
 import type { SecretTrees } from './prepare.ts';
+import { workloadOf } from './workload.ts';
+import type { Images } from './workload.ts';
 
 export interface SwarmLiveOptions {
   readonly trees: SecretTrees;
   readonly core: Pick<CoreLink, 'resolve'>;
+  readonly docker: Images;
   readonly log: Logger;
   /** The read-only bind of the filesystem: `<run-dir>/ro`. */
   readonly mountRoot: string;
@@ -38,7 +41,8 @@ export class SwarmLive {
    * @throws when the core cannot say or a mount fails; nothing is left behind then
    */
   async attach(facts: ContainerFacts, dockerRoot: string): Promise<ContainerRecord | undefined> {
-    const { workload, pid } = facts;
+    const { pid } = facts;
+    const workload = await workloadOf(facts.container, this.#options.docker);
     // Docker has one file per secret, however many references with different modes there are: the first one counts.
     const secrets = [...new Map(facts.swarmSecrets.toReversed().map((secret) => [secret.secretId, secret])).values()];
     const { workloads: [answer] } = await this.#options.core.resolve({ workloads: [{ ...workload, references: [], swarm_secrets: secrets.map(({ secretName }) => secretName) }] });

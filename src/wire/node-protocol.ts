@@ -38,6 +38,8 @@ export const workloadSchema = z.strictObject({
   image: text(1024),
   image_digest: text(256).optional(),
   labels: z.record(text(1024), text(65_536)),
+  /** Names of those labels that the image brought, not whoever started the container. */
+  image_labels: z.array(text(1024)).optional(),
   service: text(512).optional(),
   stack: text(512).optional(),
   task_id: text(64).optional(),

@@ -5,7 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, test } from 'node:test';
-import { readContainerFacts, workloadOf } from '../../src/agent/container-facts.ts';
+import { readContainerFacts } from '../../src/agent/container-facts.ts';
 import { isPurserError } from '../../src/lib/errors.ts';
 
 const ID = 'ab'.repeat(32);
@@ -30,13 +30,9 @@ const TASK = {
   ],
 };
 
-test('readContainerFacts() reads a Swarm task: workload, labels, secrets, state', async () => {
+test('readContainerFacts() reads a Swarm task: what it is, secrets, state', async () => {
   const facts = await readContainerFacts(rootWith(JSON.stringify(TASK)), ID);
-  assert.deepEqual(facts.workload, {
-    id: ID, name: 'shop_web.1.abc', image: TASK.Config.Image, image_digest: `sha256:${'2'.repeat(64)}`, service: 'shop_web', stack: 'shop', task_id: 'task1',
-    labels: { 'com.docker.swarm.service.name': 'shop_web', 'com.docker.swarm.task.id': 'task1', 'com.docker.stack.namespace': 'shop', team: 'a' },
-  });
-  assert.equal(facts.labels['purser.file.x'], 'purser://a/b?default=hunter2');
+  assert.deepEqual(facts.container, { id: ID, name: '/shop_web.1.abc', image: TASK.Config.Image, imageId: TASK.Image, labels: TASK.Config.Labels });
   assert.deepEqual(facts.swarmSecrets, [
     { secretId: 'sec1', secretName: 'shop_db', target: '/run/secrets/db', uid: 33, gid: 34, mode: 0o440 },
     { secretId: 'sec2', secretName: 'shop_key', target: '/etc/app/key', uid: 0, gid: 0, mode: 0o444 },
@@ -46,7 +42,7 @@ test('readContainerFacts() reads a Swarm task: workload, labels, secrets, state'
 
 test('readContainerFacts() reads a plain container that never ran', async () => {
   const facts = await readContainerFacts(rootWith(JSON.stringify({ ID, Name: '/web', Image: 'sha256:1', Config: { Image: 'busybox', Labels: null }, State: { StartedAt: '0001-01-01T00:00:00Z' }, SecretReferences: null })), ID);
-  assert.deepEqual(facts.workload, { id: ID, name: 'web', image: 'busybox', image_digest: 'sha256:1', labels: {} });
+  assert.deepEqual(facts.container, { id: ID, name: '/web', image: 'busybox', imageId: 'sha256:1', labels: {} });
   assert.deepEqual([facts.swarmSecrets, facts.isRunning, facts.pid, facts.startedAt], [[], false, 0, 0]);
 });
 
@@ -59,7 +55,3 @@ for (const [name, content] of [
     await assert.rejects(readContainerFacts(rootWith(content), ID), (error) => isPurserError(error, 'ERR_RUNTIME_BUNDLE') && !error.message.includes('hunter2'));
   });
 }
-
-test('workloadOf() takes the digest of the image reference before the image id', () => {
-  assert.equal(workloadOf({ id: ID, name: 'x', image: 'a@sha256:short', imageId: 'sha256:9', labels: {} }).image_digest, 'sha256:9');
-});

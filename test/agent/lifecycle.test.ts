@@ -75,7 +75,7 @@ async function world({ labels = {}, env = [], mounts = [], secrets = [], mode = 
   const rotation = { epoch: 0, admitted: () => undefined, caughtUp: async () => undefined };
   const markers = await EnvironmentMarkers.open(join(directory, 'environment'));
   const isCoreAway = (): boolean => core.isDown;
-  const docker = { running: [] as string[], listed: async () => undefined, runningIds: async () => docker.running, info: async () => ({ dockerRoot, swarmNodeId: undefined }) };
+  const docker = { running: [] as string[], listed: async () => undefined, imageLabels: async () => ({}), runningIds: async () => docker.running, info: async () => ({ dockerRoot, swarmNodeId: undefined }) };
   const warden = { listenerPath: '/run/purser/notices.sock', count: 0, fault: undefined as PurserError | undefined, async ensure() { warden.count++; if (warden.fault) throw warden.fault; } };
   const preparer = new Preparer({ trees, warden, core, docker, containers, rotation, ledger, log, mountRoot: '/run/purser/ro', isCoreAway, markers, environment: mode, identities: { wake: () => undefined } });
   const environment = new Environment({ trees, core, rotation, log, isCoreAway, warden });

@@ -187,6 +187,23 @@ test('changed() tries again until the core answers, and loses nothing meanwhile'
   assert.deepEqual(replaced.flat().map(({ version }) => version), [3]);
 });
 
+test('changed() reaches all other containers when the core refuses what one of them asks for', async () => {
+  const { containers, core, rotation, replaced, text } = await setup();
+  for (let number = 0; number < 100; number++) containers.put(record(number));
+  core.versions.set(PATH, 2);
+  let isTooMuch = true;
+  core.before = async () => {
+    if (isTooMuch && core.asked.at(-1)!.workloads.some((one) => one.id === id(37))) throw new PurserError('ERR_REQUEST_TOO_LARGE', 'http: request body too large');
+  };
+  rotation.changed(PATH, 2);
+  await rotation.settled();
+  const reached = new Set(replaced.flat().map(({ containerId }) => containerId));
+  assert.deepEqual([reached.size, reached.has(id(37))], [99, false]);
+  assert.match(text(), /"container":"c37".*a rotation of one container is refused/);
+  isTooMuch = false;
+  while (!replaced.flat().some(({ containerId }) => containerId === id(37))) await new Promise((resolve) => { setTimeout(resolve, 5); });
+});
+
 test('resync() asks about everything held', async () => {
   const { containers, core, rotation, replaced } = await setup();
   for (let number = 0; number < 300; number++) containers.put(record(number));

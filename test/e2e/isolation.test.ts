@@ -52,6 +52,27 @@ describe('isolation', () => {
     assert.ok(rows.length > 0);
   });
 
+  test('an image gets nothing by labels of its own, and what its container was given by labels counts', async () => {
+    const wish = ['-l', `purser.file.x=${REFERENCE}`, '-l', 'com.docker.swarm.service.name=payments', '-l', 'team=shop'];
+    await purser.purser('workload', 'delete', 'everything');
+    try {
+      await docker('create', '--name', 'maker', 'busybox', 'cat', '/run/secrets/x');
+      await docker('commit', '--change', `LABEL team=shop com.docker.swarm.service.name=payments purser.file.x=${REFERENCE}`, 'maker', 'hostile:1');
+      for (const selector of [['--label', 'team=shop'], ['--service', 'payments']]) {
+        await purser.purser('workload', 'write', 'trap', '--policy', 'db', ...selector);
+        const { status, stdout, stderr } = await run('docker', ['run', '--rm', 'hostile:1']);
+        assert.notEqual(status, 0, stdout);
+        assert.match(stderr, /no workload role selects this container/);
+        assert.equal((await run('docker', ['run', '--rm', ...wish, 'busybox', 'cat', '/run/secrets/x'])).stdout, CANARY, selector.join(' '));
+      }
+      await purser.purser('workload', 'write', 'trap', '--policy', 'db', '--label', 'team=shop', '--image', 'hostile:*');
+      assert.equal((await run('docker', ['run', '--rm', 'hostile:1'])).stdout, CANARY, 'the operator trusts this image');
+    } finally {
+      await purser.purser('workload', 'delete', 'trap');
+      await purser.purser('workload', 'write', 'everything', '--policy', 'db', '--any');
+    }
+  });
+
   test('the container itself cannot change, replace, run or unmount its files', async () => {
     for (const script of [
       'echo x > /run/secrets/PW', 'rm -f /run/secrets/PW', 'mv /run/secrets/script /run/secrets/PW', 'touch /run/secrets/new', 'mv /run/secrets/.purser-1 /run/secrets/PW',

@@ -7,9 +7,9 @@ import type { Logger } from 'pino';
 import { PurserError, isPurserError, messageOf } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { bytesOfValue } from '../../lib/secret-bytes.ts';
+import type { Workload } from '../../wire/node-protocol.ts';
 import { describeReference, parseReference } from '../../wire/reference.ts';
 import { readContainerFacts } from '../container-facts.ts';
-import type { ContainerFacts } from '../container-facts.ts';
 import { treeOf } from '../container-record.ts';
 import type { ContainerRecord, GrantedFile } from '../container-record.ts';
 import { hasStarted } from '../container-start.ts';
@@ -22,6 +22,7 @@ import { refusal } from '../prepare.ts';
 import { explainOutcome, firstOf, isDelivery } from '../resolve-outcome.ts';
 import type { Delivery } from '../resolve-outcome.ts';
 import type { Rotation } from '../rotation.ts';
+import { workloadOf } from '../workload.ts';
 import type { VolumeDefinition, VolumeDefinitions } from './definitions.ts';
 
 export interface VolumesOptions {
@@ -32,7 +33,7 @@ export interface VolumesOptions {
     containers(): readonly { readonly id: string; readonly cgroupPath?: string | undefined }[];
   };
   readonly core: Pick<CoreLink, 'resolve'>;
-  readonly docker: Pick<DockerEngine, 'info' | 'listed' | 'volumeUsers'>;
+  readonly docker: Pick<DockerEngine, 'info' | 'listed' | 'volumeUsers' | 'imageLabels'>;
   readonly containers: Pick<Containers, 'all' | 'get' | 'put' | 'delete'>;
   readonly rotation: Pick<Rotation, 'epoch' | 'admitted'>;
   readonly ledger: Pick<Ledger, 'know' | 'granted' | 'released' | 'acted'>;
@@ -254,7 +255,7 @@ export class Volumes {
     }
   }
 
-  async #resolve(workload: ContainerFacts['workload'], definition: VolumeDefinition): Promise<Delivery[]> {
+  async #resolve(workload: Workload, definition: VolumeDefinition): Promise<Delivery[]> {
     const { workloads: [answer] } = await this.#options.core.resolve({ workloads: [{ ...workload, references: definition.files.map(({ text }) => text) }] });
     const errors: PurserError[] = [];
     const deliveries = definition.files.flatMap(({ text }, index) => {
@@ -268,15 +269,16 @@ export class Volumes {
     return deliveries;
   }
 
-  async #facts(id: string): Promise<Pick<ContainerFacts, 'workload'> & { readonly dockerRoot?: string }> {
+  async #facts(id: string): Promise<{ readonly workload: Workload; readonly dockerRoot?: string }> {
+    const { docker } = this.#options;
     const dockerRoot = await this.#root();
     if (dockerRoot !== undefined) {
       const facts = await readContainerFacts(dockerRoot, id).catch(() => undefined);
-      if (facts !== undefined) return { workload: facts.workload, dockerRoot };
+      if (facts !== undefined) return { workload: await workloadOf(facts.container, docker), dockerRoot };
     }
-    const listed = await this.#options.docker.listed(id);
+    const listed = await docker.listed(id);
     if (listed === undefined) throw new PurserError('ERR_DOCKER_UNAVAILABLE', 'what the container is cannot be known');
-    return { workload: listed.workload };
+    return { workload: await workloadOf(listed, docker) };
   }
 
   async #root(): Promise<string | undefined> {

@@ -9,6 +9,8 @@ export interface WorkloadFacts {
   readonly image: string;
   readonly imageDigest?: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
+  /** Names of the labels that the image brought. */
+  readonly imageLabels?: readonly string[] | undefined;
   readonly service?: string | undefined;
   readonly stack?: string | undefined;
   /** Name of the node that asks, as the registry has it; never what the agent says. */
@@ -25,7 +27,10 @@ export interface Selectors {
   readonly label?: Readonly<Record<string, readonly string[]>> | undefined;
 }
 
-/** True when every selector matches; a role without selectors matches everything, which only `any: true` may store. */
+/**
+ * True when every selector matches; a role without selectors matches everything, which only `any: true` may store. A label that the image brought
+ * counts only where the role names images too: else whoever makes an image could give it the label of a team.
+ */
 export function selects(selectors: Selectors, facts: WorkloadFacts): boolean {
   return matchesOne(selectors.name, facts.name)
     && matchesOne(selectors.image, facts.image)
@@ -33,7 +38,12 @@ export function selects(selectors: Selectors, facts: WorkloadFacts): boolean {
     && matchesOne(selectors.service, facts.service)
     && matchesOne(selectors.stack, facts.stack)
     && matchesOne(selectors.node, facts.node)
-    && Object.entries(selectors.label ?? {}).every(([key, patterns]) => matchesOne(patterns, Object.hasOwn(facts.labels, key) ? facts.labels[key] : undefined));
+    && Object.entries(selectors.label ?? {}).every(([key, patterns]) => matchesOne(patterns, labelOf(facts, key, selectors)));
+}
+
+function labelOf({ labels, imageLabels }: WorkloadFacts, key: string, { image, image_digest: digest }: Selectors): string | undefined {
+  if (image === undefined && digest === undefined && imageLabels?.includes(key) === true) return undefined;
+  return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
 function matchesOne(patterns: readonly string[] | undefined, value: string | undefined): boolean {

@@ -74,8 +74,8 @@ export class Resolver {
 
 /** The agent's word about a container; the node's name is ours. */
 export function factsOfWorkload(workload: Workload, node: NodeRecord): WorkloadFacts {
-  const { name, image, image_digest: imageDigest, labels, service, stack } = workload;
-  return { name, image, imageDigest, labels, service, stack, node: node.name };
+  const { name, image, image_digest: imageDigest, labels, image_labels: imageLabels, service, stack } = workload;
+  return { name, image, imageDigest, labels, imageLabels, service, stack, node: node.name };
 }
 
 function elsewhere(): ResolveResult {

@@ -48,7 +48,7 @@ async function setup() {
     writeFileSync(join(directory, 'containers', id, 'config.v2.json'), JSON.stringify({ ID: id, Name: `/c${id.slice(0, 1)}`, Config: { Image: 'x', Labels: {} }, State: { Running: true, Pid: 1 }, MountPoints: points }));
   };
   for (const id of [C1, C2]) runs(id, {});
-  const docker = { info: async () => ({ dockerRoot: directory, swarmNodeId: undefined }), listed: async () => undefined, volumeUsers: async () => users };
+  const docker = { info: async () => ({ dockerRoot: directory, swarmNodeId: undefined }), listed: async () => undefined, imageLabels: async () => ({}), volumeUsers: async () => users };
   const options = {
     definitions, trees, core, containers, log, mountRoot: '/run/purser/ro', rotation: { epoch: 0, admitted: () => undefined }, ledger: new Ledger((entry) => { entries.push(entry); }, log),
     docker,

@@ -47,3 +47,16 @@ test('selects() wants every selector and one of each list', () => {
   ];
   for (const [selectors, expected] of table) assert.equal(selects(selectors, WEB), expected, JSON.stringify(selectors));
 });
+
+test('selects() takes a label that the image brought only for a role that names images', () => {
+  const facts: WorkloadFacts = { ...WEB, imageDigest: 'sha256:1', imageLabels: ['team'] };
+  const table: readonly (readonly [Selectors, boolean])[] = [
+    [{ label: { team: ['a'] } }, false],
+    [{ label: { tier: ['front'] } }, true],
+    [{ label: { team: ['a'] }, node: ['n1'], name: ['web-*'] }, false],
+    [{ label: { team: ['a'] }, image: ['registry/shop/*'] }, true],
+    [{ label: { team: ['a'] }, image: ['other/*'] }, false],
+    [{ label: { team: ['a'] }, image_digest: ['sha256:1'] }, true],
+  ];
+  for (const [selectors, expected] of table) assert.equal(selects(selectors, facts), expected, JSON.stringify(selectors));
+});
