@@ -2,9 +2,10 @@
 // The memory decides; the disk follows in order per container and is for successors. A record that does not read is
 // reported and left alone: its container keeps its values but no longer follows rotations.
 
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
 import { messageOf } from '../lib/errors.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
@@ -33,7 +34,7 @@ export class Containers {
   /** Reads the records below `directory` (created with mode 0700). */
   static async open(directory: string, log: Logger): Promise<Containers> {
     const containers = new Containers(directory, log);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     for (const name of await readdir(directory)) {
       if (!/^[0-9a-f]{64}\.json$/.test(name)) continue;
       try {

@@ -1,8 +1,9 @@
 // `<run-dir>/environment/<id>` (0600 in a 0700 directory, PROTOCOL.md section 2): this container has variables with references, and
 // its bundle is there. The runtime asks the agent at `start` only when there is such a file.
 
-import { mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeDirectory } from '../lib/make-directory.ts';
 
 export class EnvironmentMarkers {
   readonly #directory: string;
@@ -15,7 +16,7 @@ export class EnvironmentMarkers {
   }
 
   static async open(directory: string): Promise<EnvironmentMarkers> {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     return new EnvironmentMarkers(directory, await readdir(directory));
   }
 

@@ -4,11 +4,12 @@
 // recording must not stand in the way of serving.
 
 import { randomUUID } from 'node:crypto';
-import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, mkdirSync, openSync, readdirSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, openSync, readdirSync, unlinkSync, writeSync } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
 import { MAX_USAGE_ENTRIES, usageEntrySchema } from '../wire/node-protocol.ts';
@@ -70,7 +71,7 @@ export class LedgerSpool {
    * @throws ERR_STATE_CORRUPT when spool.json or a segment is damaged elsewhere than in its torn last line
    */
   static async open(directory: string, log: Logger, limits: Partial<SpoolLimits> = {}): Promise<LedgerSpool> {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     const names = readdirSync(directory).filter((name) => /^[0-9]{16}\.ndjson$/.test(name)).sort();
     const stored = await readJsonFile(join(directory, 'spool.json'), (value) => headSchema.parse(value));
     if (stored === undefined && names.length > 0) throw corrupt(join(directory, 'spool.json'), 'it is missing while segments are there');

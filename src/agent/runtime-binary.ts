@@ -2,9 +2,10 @@
 // containers need the program to stop.
 
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
 
@@ -31,7 +32,7 @@ export async function installBinary(source: string, target: string): Promise<(()
     throw new PurserError('ERR_RUNTIME_CONFIG', `${target} cannot be read: ${messageOf(error)}`, { hint: 'remove what is there, then try again', cause: error });
   });
   if (previous?.equals(content) === true) return undefined;
-  await mkdir(dirname(target), { recursive: true });
+  makeDirectory(dirname(target));
   await writeFileAtomic(target, content, { mode: MODE });
   return async () => {
     if (previous === undefined) await rm(target, { force: true });

@@ -1,9 +1,10 @@
 // `purser runtime install|uninstall|status`: the shim in Docker's configuration, by live reload and without touching a running container.
 // Either dockerd has taken the change when these functions return, or everything is as it was before and the error says why.
 
-import { mkdir, readFile, realpath, rm, stat } from 'node:fs/promises';
+import { readFile, realpath, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { z } from 'zod';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { readJsonFile, writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
 import { lockFile } from '../lib/file-lock.ts';
@@ -136,7 +137,7 @@ function settle(options: RuntimeConfigOptions): Settings {
 
 /** Two of these at once would each save the other's half-done state. */
 async function exclusively<T>(settings: Settings, action: () => Promise<T>): Promise<T> {
-  await mkdir(dirname(settings.stateFile), { recursive: true, mode: 0o711 });
+  makeDirectory(dirname(settings.stateFile), 0o711);
   const lock = lockFile(`${settings.stateFile}.lock`, { code: 'ERR_STATE_LOCKED', message: 'another purser runtime command is at work', hint: 'wait for it, then try again' });
   try {
     return await action();
@@ -208,7 +209,7 @@ async function readConfig(path: string): Promise<ConfigFile> {
 
 async function writeConfig(file: ConfigFile, text: string | undefined): Promise<void> {
   if (text === undefined) return await rm(file.path, { force: true });
-  await mkdir(dirname(file.path), { recursive: true });
+  makeDirectory(dirname(file.path));
   await writeFileAtomic(file.path, text, { mode: file.mode });
 }
 

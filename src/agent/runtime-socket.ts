@@ -4,9 +4,10 @@
 
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { chmod, mkdir } from 'node:fs/promises';
+import { chmod } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { withDeadline } from '../lib/deadline.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { MAX_SHIM_LINE_BYTES, environmentLine, eraseEnvironment, shimRequestSchema } from '../wire/shim-protocol.ts';
@@ -48,7 +49,7 @@ export class RuntimeSocket {
    */
   static async listen(options: RuntimeSocketOptions): Promise<RuntimeSocket> {
     const { path } = options;
-    await mkdir(dirname(path), { recursive: true, mode: 0o711 });
+    makeDirectory(dirname(path), 0o711);
     await chmod(dirname(path), 0o711);
     const runtime = new RuntimeSocket(options);
     await listenOnSocket(runtime.#server, path);

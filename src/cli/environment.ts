@@ -1,10 +1,11 @@
 // The one file of the command line that reads the environment: the address, the token and the CA of the core, from flags'
 // fallbacks PURSER_* and VAULT_*, then from ~/.purser (written by `purser login` and the quickstart, mode 0600).
 
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
+import { makeDirectory } from '../lib/make-directory.ts';
 import { writeFileAtomic } from '../lib/atomic-file.ts';
 import { PurserError } from '../lib/errors.ts';
 
@@ -42,7 +43,7 @@ export function readConnection(flags: { readonly address?: string | undefined; r
 /** Keeps a login for later commands: ~/.purser/profile.json and ~/.purser/token, both 0600. */
 export async function saveConnection(connection: Connection): Promise<void> {
   const directory = profileDirectory();
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory, 0o700);
   const profile = { address: connection.address, ...(connection.certificateAuthority === undefined ? {} : { certificate_authority: connection.certificateAuthority }) };
   await writeFileAtomic(join(directory, 'profile.json'), `${JSON.stringify(profile, null, 2)}\n`, { mode: 0o600 });
   if (connection.token !== undefined) await writeFileAtomic(join(directory, 'token'), `${connection.token}\n`, { mode: 0o600 });

@@ -43,6 +43,7 @@ export function wholeNumber(option: string, text: string): number {
  */
 async function findKv(client: CoreClient, path: string, mount?: string): Promise<KvPath> {
   const shown = (mount === undefined ? path : `${mount}/${path}`).replace(/^\/+|\/+$/g, '').replace(/\/{2,}/g, '/');
+  if (shown === '') throw new PurserError('ERR_CLI_USAGE', 'the path is empty', { hint: 'such as secret/db/prod; purser secrets list shows the mounts' });
   const found = await findMount(client, shown, mount);
   if (found.type !== 'kv') throw new PurserError('ERR_CLI_USAGE', `${found.path} is not a key-value engine`, { hint: 'purser secrets list shows what is mounted' });
   return { mount: found.path, version: found.options?.version === '2' ? 2 : 1, path: shown.slice(found.path.length), shown };

@@ -4,7 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-import { PurserError } from '../lib/errors.ts';
+import { messageOf, PurserError } from '../lib/errors.ts';
 import type { Output } from './output.ts';
 
 /** Most bytes a value from stdin or a file may have. */
@@ -31,14 +31,14 @@ export function readValueFile(path: string): string {
     return text;
   } catch (cause) {
     if (cause instanceof PurserError) throw cause;
-    throw new PurserError('ERR_CLI_USAGE', `${path} cannot be read`, { cause });
+    throw new PurserError('ERR_CLI_USAGE', `${path} cannot be read: ${messageOf(cause)}`, { cause, hint: 'check the path and its permissions' });
   }
 }
 
-/** Asks on the terminal without echo. @throws ERR_CLI_USAGE when there is no terminal */
-export async function promptHidden(question: string): Promise<string> {
+/** Asks on the terminal without echo. @param hint how else it can be given @throws ERR_CLI_USAGE when there is no terminal */
+export async function promptHidden(question: string, hint = 'give it on standard input with -'): Promise<string> {
   if (!process.stdin.isTTY) {
-    throw new PurserError('ERR_CLI_USAGE', `no terminal to ask for ${question}`, { hint: 'give it on standard input with -' });
+    throw new PurserError('ERR_CLI_USAGE', `there is no terminal to ask for the ${question}`, { hint });
   }
   process.stderr.write(`${question} (will not be shown): `);
   const reader = createInterface({ input: process.stdin, terminal: true });
@@ -95,7 +95,7 @@ export async function readFields(
 }
 
 async function readValue(name: string, value: string | undefined, onArgument: (name: string) => void): Promise<string> {
-  if (value === undefined) return promptHidden(`value of ${name}`);
+  if (value === undefined) return promptHidden(`value of ${name}`, `give ${name}=- and the value on standard input, or ${name}=@file`);
   if (value === '-') return (await readStdin()).replace(/\r?\n$/, '');
   if (value.startsWith('@')) return readValueFile(value.slice(1));
   onArgument(name);

@@ -93,6 +93,8 @@ function reasonFor(status: number): string {
 }
 
 function hintFor(status: number): string | undefined {
+  if (status === 404) return 'check the path: purser secrets list and purser auth list show the mounts, purser list what is below a path';
+  if (status === 405) return 'the path takes another of read, write, list and delete';
   if (status === 403) return 'check the token and its policies: purser token lookup';
   if (status === 503) return 'the core is sealed: purser unseal';
   return undefined;

@@ -1,10 +1,11 @@
 // `purser driver`: serves Docker's secret provider protocol on a plugin socket (0600) with the identity of a node that
 // joined with a driver token, and asks the core for each secret. Runs beside an agent; both log in for themselves.
 
-import { lstat, mkdir, unlink } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { createLog } from '../lib/log.ts';
 import { pluginServer } from '../lib/plugin-server.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
@@ -93,7 +94,7 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
   const measured = new DriverMetrics(() => session !== undefined);
   const server = pluginServer(secretProvider(measured.timed(source), log, undefined, volumeRelay(agentSocket)));
   if (options.updatesOnly !== true) {
-    await mkdir(dirname(socket), { recursive: true, mode: 0o755 });
+    makeDirectory(dirname(socket), 0o755);
     await takeFromAgent(socket);
     await listenOnSocket(server, socket);
   }

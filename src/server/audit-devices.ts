@@ -3,10 +3,10 @@
 // but takes no entry. Files live in one configured directory and nowhere else: an audit file at a path of the caller's choice
 // would be a way to write executable files (CVE-2025-54997).
 
-import { mkdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { makeDirectory } from '../lib/make-directory.ts';
 import type { AuditBroker } from '../audit/broker.ts';
 import type { AuditDevice } from '../audit/device.ts';
 import { FileAuditDevice } from '../audit/file-device.ts';
@@ -158,7 +158,7 @@ export class AuditDevices {
     switch (options.type) {
       case 'file': {
         if (config === undefined) throw new PurserError('ERR_CONFIG_INVALID', 'the store names audit files, but there is no audit directory', { hint: 'set audit_directory' });
-        await mkdir(config.directory, { recursive: true, mode: 0o700 });
+        makeDirectory(config.directory, 0o700);
         const onFailure = (error: unknown): void => { log.error({ device: name, reason: messageOf(error) }, 'an audit file cannot be trusted or anchored'); };
         return FileAuditDevice.open({ ...common, path: join(config.directory, options.file), directory: config.directory, onFailure, replaceDamaged: config.replaceDamaged });
       }

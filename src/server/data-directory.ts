@@ -1,13 +1,14 @@
 // The server's data directory: `store/` (the encrypted store and its lock), `tls/`, `audit/`, and with --init-if-needed
 // `root-token`. Mode 0700; one that others may enter is refused rather than changed.
 
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
+import { makeDirectory } from '../lib/make-directory.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
 
 /** Creates the directory when it is missing. @throws ERR_STORAGE_FAILED */
 export async function prepareDataDirectory(directory: string): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
   } catch (error) {
     throw refused(directory, messageOf(error), 'check the path and its permissions');
   }

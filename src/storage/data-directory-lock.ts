@@ -1,9 +1,10 @@
 // A data directory belongs to one process and to one user: mode 0700, owned by the user of the process, and locked until the
 // process ends. A directory of somebody else's making is refused rather than changed, unless it is still empty.
 
-import { chmodSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { makeDirectory } from '../lib/make-directory.ts';
 import { PurserError, messageOf } from '../lib/errors.ts';
 import { lockFile } from '../lib/file-lock.ts';
 import type { FileLock } from '../lib/file-lock.ts';
@@ -23,7 +24,7 @@ export function lockDataDirectory(directory: string): FileLock {
 
 function makePrivate(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     const { uid, mode } = statSync(directory);
     if (uid !== process.geteuid?.()) {
       throw refusal(`the data directory ${directory} belongs to another user`, `chown it to the user of the server`);

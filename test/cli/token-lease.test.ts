@@ -33,7 +33,7 @@ const json = async (...args: string[]): Promise<Record<string, unknown>> => JSON
 describe('purser token', () => {
   test('create gives every wish to the core, and prints the token alone', async () => {
     const { out, err } = await done('token', 'create', '--policy', 'app', '--no-default-policy', '--ttl', '1h', '--explicit-max-ttl', '2h', '--num-uses', '9', '--no-renewable',
-      '--display-name', 'ci', '--metadata', 'team=db', 'for=tests', '--orphan');
+      '--display-name', 'ci', '--metadata', 'team=db', '--metadata', 'for=tests', '--orphan');
     assert.match(out, /^hvs\.\w+\n$/);
     assert.match(err, /^accessor \w{24}, policies \["app"\], for 3600 s\n$/);
     const data = (await server.call('POST', 'auth/token/lookup', { body: { token: out.trim() } })).body as { data: Record<string, unknown> };
@@ -65,7 +65,7 @@ describe('purser token', () => {
   });
 
   test('role write, read, list and delete, and a token made by it', async () => {
-    await done('token', 'role', 'write', 'ci', '--allow', 'app', 'other', '--orphan', '--period', '1h', '--bound-cidr', '127.0.0.0/8', '--no-default-policy');
+    await done('token', 'role', 'write', 'ci', '--allow', 'app', '--allow', 'other', '--orphan', '--period', '1h', '--bound-cidr', '127.0.0.0/8', '--no-default-policy');
     await done('token', 'role', 'write', 'ci', '--num-uses', '4');
     const role = await json('token', 'role', 'read', 'ci');
     assert.deepEqual([role['allowed_policies'], role['orphan'], role['token_period'], role['token_num_uses'], role['token_bound_cidrs'], role['token_no_default_policy'], role['renewable']],

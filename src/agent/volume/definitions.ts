@@ -1,11 +1,12 @@
 // The volumes that were created and not removed, in memory and in `<state>/volumes/<name>.json` (0600). A volume is on disk before
 // its creation is answered. A file that does not read is reported and left alone: its volume is not there.
 
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { makeDirectory } from '../../lib/make-directory.ts';
 import { readJsonFile, writeFileAtomic } from '../../lib/atomic-file.ts';
 import { PurserError, messageOf } from '../../lib/errors.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
@@ -46,7 +47,7 @@ export class VolumeDefinitions {
   /** Reads the volumes below `directory` (created with mode 0700). */
   static async open(directory: string, log: Logger): Promise<VolumeDefinitions> {
     const definitions = new VolumeDefinitions(directory);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    makeDirectory(directory, 0o700);
     for (const file of await readdir(directory)) {
       if (!file.endsWith('.json')) continue;
       try {

@@ -2,9 +2,10 @@
 // the path by replacing the link; when it is gone for a while, or dead, the link comes back. So Docker, which remembers the path, always
 // finds somebody.
 
-import { lstat, mkdir, readlink, symlink, unlink } from 'node:fs/promises';
+import { lstat, readlink, symlink, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Logger } from 'pino';
+import { makeDirectory } from '../../lib/make-directory.ts';
 import { messageOf } from '../../lib/errors.ts';
 import { isListening } from '../../lib/unix-socket.ts';
 
@@ -48,7 +49,7 @@ export class PluginLink {
         return;
       }
       if (++this.#absences < PATIENCE) return;
-      await mkdir(dirname(this.#path), { recursive: true, mode: 0o755 });
+      makeDirectory(dirname(this.#path), 0o755);
       await unlink(this.#path).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'ENOENT') throw error; });
       await symlink(this.#target, this.#path);
       this.#log.info({ path: this.#path }, 'volumes of the driver purser are served');

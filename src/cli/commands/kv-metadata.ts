@@ -7,6 +7,7 @@ import type { CommandContext } from '../context.ts';
 import { apiPath, openKv, requireVersions, wholeNumber, withKvOptions, type KvOptions } from '../kv-path.ts';
 import { entryRows } from '../output.ts';
 import { formatOf } from '../remote.ts';
+import { repeated } from '../repeated-option.ts';
 
 interface MetadataOptions extends KvOptions {
   readonly maxVersions?: string; readonly casRequired?: string; readonly deleteVersionAfter?: string; readonly customMetadata?: string[]; readonly removeCustomMetadata?: string[];
@@ -19,8 +20,8 @@ export function registerKvMetadata(kv: Command, context: CommandContext): void {
   withKvOptions(metadata.command('get').description('show versions and settings').argument('<path>')).action((path: string, options: KvOptions) => get(context, path, options));
   for (const [verb, description] of [['put', 'set settings; custom metadata is replaced'], ['patch', 'change settings; custom metadata is merged']] as const) {
     const command = withKvOptions(metadata.command(verb).description(description).argument('<path>'))
-      .option('--max-versions <number>').option('--cas-required <bool>').option('--delete-version-after <duration>').option('--custom-metadata <key=value...>');
-    if (verb === 'patch') command.option('--remove-custom-metadata <key...>');
+      .option('--max-versions <number>').option('--cas-required <bool>').option('--delete-version-after <duration>').addOption(repeated('--custom-metadata <key=value>'));
+    if (verb === 'patch') command.addOption(repeated('--remove-custom-metadata <key>'));
     command.action((path: string, options: MetadataOptions) => write(context, verb, path, options));
   }
   withKvOptions(metadata.command('delete').description('remove a secret, all versions').argument('<path>')).action(async (path: string, options: KvOptions) => {

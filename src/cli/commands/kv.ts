@@ -88,7 +88,7 @@ async function readSecret(client: CoreClient, kv: KvPath, version: string | unde
     return await client.read(apiPath(kv, 'data'), query) as unknown as Secret;
   } catch (error) {
     // The core says what it knows of a deleted version beside its 404.
-    if (!(error instanceof CoreResponseError) || error.status !== 404) throw error;
+    if (!(error instanceof CoreResponseError) || error.status !== 404 || error.messages.length > 0) throw error;
     throw new PurserError('ERR_CLIENT_RESPONSE', `${version === undefined ? kv.shown : `version ${version} of ${kv.shown}`} does not exist, or was deleted`,
       { hint: `purser kv metadata get ${kv.shown} lists its versions`, cause: error });
   }

@@ -24,7 +24,7 @@ export function registerLogical(program: Command, context: CommandContext): void
     .option('--field <name>', 'print only this field of the data')
     .action((path: string, parameters: string[], options: FieldOptions) => read(context, path, parameters, options));
   withWrapOption(withRemoteOptions(program.command('write').description('write any path of the API').argument('<path>').argument('[fields...]', 'name=-, name=@file, name (prompt), name=value (given twice: a list); or - or @file.json with the whole body')))
-    .option('--force', 'write without any field').option('--field <name>', 'print only this field of the answer')
+    .option('-f, --force', 'write without any field').option('--field <name>', 'print only this field of the answer')
     .action((path: string, fields: string[], options: WriteOptions) => write(context, path, fields, options));
   withRemoteOptions(program.command('list').description('list the names below any path of the API').argument('<path>'))
     .action((path: string, options: RemoteOptions) => list(context, path, options));

@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 
 import type { Command } from 'commander';
 
-import { PurserError } from '../../lib/errors.ts';
+import { messageOf, PurserError } from '../../lib/errors.ts';
 import { textOf } from '../output.ts';
 import { readConnection, saveConnection, type Connection } from '../environment.ts';
 import type { CommandContext } from '../context.ts';
@@ -53,7 +53,7 @@ async function loginWithMethod(context: CommandContext, type: string, args: read
   });
   const mount = (options.path ?? type).replace(/^\/?(?:auth\/)?/, '').replace(/\/+$/, '');
   const path = `auth/${mount}/login${method?.inPath === undefined ? '' : `/${takeField(body, method.inPath)}`}`;
-  if (method !== undefined && !Object.hasOwn(body, method.secret)) body[method.secret] = await promptHidden(method.secret);
+  if (method !== undefined && !Object.hasOwn(body, method.secret)) body[method.secret] = await promptHidden(method.secret, `give ${method.secret}=- and the value on standard input, or ${method.secret}=@file`);
   const connection = { ...readConnection(options), token: undefined };
   const auth = await clientFor(connection).authenticate(path, body);
   const token = textOf(auth['client_token']);
@@ -79,6 +79,6 @@ async function readToken(context: CommandContext, given: string | undefined, opt
   try {
     return readFileSync(options.tokenFile, 'utf8').trim();
   } catch (cause) {
-    throw new PurserError('ERR_CLI_USAGE', `${options.tokenFile} cannot be read`, { cause });
+    throw new PurserError('ERR_CLI_USAGE', `${options.tokenFile} cannot be read: ${messageOf(cause)}`, { cause, hint: 'check the path and its permissions' });
   }
 }

@@ -38,7 +38,7 @@ export function registerNode(program: Command, context: CommandContext): void {
   withRemoteOptions(node.command('revoke').description('cut a node off at once').argument('<name-or-id>')).action(async (wanted: string, options: RemoteOptions) => {
     const client = connectWithToken(options);
     const found = (await listNodes(client)).filter((entry) => !entry.revoked && (entry.id === wanted || entry.name === wanted));
-    if (found[0] === undefined) throw new PurserError('ERR_CLI_USAGE', `there is no live node ${wanted}`, { hint: 'purser node list shows them' });
+    if (found[0] === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', `there is no live node ${wanted}`, { hint: 'purser node list shows them' });
     await client.delete(`auth/node/nodes/${found[0].id}`);
     context.output.note(`revoked ${found[0].name} (${found[0].id})`);
   });

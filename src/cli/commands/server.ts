@@ -3,6 +3,7 @@
 import type { Command } from 'commander';
 
 import type { CommandContext } from '../context.ts';
+import { repeated } from '../repeated-option.ts';
 
 /** Adds `purser server`. */
 export function registerServer(program: Command, context: CommandContext): void {
@@ -13,7 +14,7 @@ export function registerServer(program: Command, context: CommandContext): void 
     .option('--public-address <url>', 'how nodes reach this core; written into join tokens')
     .option('--tls-cert <file>', 'certificate chain; without it the server makes its own CA and certificate')
     .option('--tls-key <file>', 'its key')
-    .option('--tls-name <name...>', 'further names or addresses for the certificate that the server makes')
+    .addOption(repeated('--tls-name <name>', 'further names or addresses for the certificate that the server makes'))
     .option('--http', 'plain HTTP, on a loopback address only')
     .option('--auto-unseal-key-file <file>', 'unseal from this 0600 file, for single hosts')
     .option('--init-if-needed', 'with --auto-unseal-key-file: initialize a new core and write that file')

@@ -6,6 +6,7 @@ import { PurserError } from '../../lib/errors.ts';
 import { entryRows } from '../output.ts';
 import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { repeated } from '../repeated-option.ts';
 
 interface WriteOptions extends RemoteOptions {
   readonly allow?: string[]; readonly allowGlob?: string[]; readonly disallow?: string[]; readonly disallowGlob?: string[]; readonly entityAlias?: string[]; readonly boundCidr?: string[];
@@ -17,8 +18,8 @@ interface WriteOptions extends RemoteOptions {
 export function registerTokenRole(token: Command, context: CommandContext): void {
   const role = token.command('role').alias('roles').description('what tokens made by a role are like');
   withRemoteOptions(role.command('write').description('make a role, or change what is named').argument('<name>'))
-    .option('--allow <policy...>', 'policies its tokens may have').option('--allow-glob <pattern...>').option('--disallow <policy...>').option('--disallow-glob <pattern...>')
-    .option('--entity-alias <pattern...>', 'aliases that may be asked for').option('--bound-cidr <range...>', 'from where its tokens work').option('--orphan', 'its tokens have no parent')
+    .addOption(repeated('--allow <policy>', 'policies its tokens may have')).addOption(repeated('--allow-glob <pattern>')).addOption(repeated('--disallow <policy>')).addOption(repeated('--disallow-glob <pattern>'))
+    .addOption(repeated('--entity-alias <pattern>', 'aliases that may be asked for')).addOption(repeated('--bound-cidr <range>', 'from where its tokens work')).option('--orphan', 'its tokens have no parent')
     .option('--no-renewable').option('--no-default-policy').option('--period <duration>').option('--explicit-max-ttl <duration>').option('--num-uses <number>')
     .option('--path-suffix <text>', 'added to the path of its tokens, to revoke them by').option('--type <type>', 'service, batch, default-service or default-batch')
     .action(async (name: string, options: WriteOptions) => {

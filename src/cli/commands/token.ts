@@ -6,6 +6,7 @@ import { PurserError } from '../../lib/errors.ts';
 import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { repeated } from '../repeated-option.ts';
 import { printWrapped, withWrapOption, type WrapOptions } from '../wrapped.ts';
 import { pairs, printNames, registerTokenRole, wholeNumber } from './token-role.ts';
 import { promptHidden, readStdin } from '../secret-input.ts';
@@ -20,10 +21,10 @@ interface TargetOptions extends RemoteOptions { readonly accessor?: string; read
 export function registerToken(program: Command, context: CommandContext): void {
   const token = program.command('token').description('tokens of the core');
   withWrapOption(withRemoteOptions(token.command('create').description('make a child token')))
-    .option('--policy <name...>', 'policies (default: those of your token)').option('--no-default-policy', 'leave the policy default out')
+    .addOption(repeated('--policy <name>', 'policies (default: those of your token)')).option('--no-default-policy', 'leave the policy default out')
     .option('--role <name>', 'as this token role says').option('--type <type>', 'service or batch').option('--ttl <duration>').option('--explicit-max-ttl <duration>')
     .option('--period <duration>', 'renewable for ever, each time for so long').option('--num-uses <number>').option('--no-renewable')
-    .option('--display-name <name>').option('--metadata <key=value...>').option('--entity-alias <name>').option('--orphan', 'do not end with its parent')
+    .option('--display-name <name>').addOption(repeated('--metadata <key=value>')).option('--entity-alias <name>').option('--orphan', 'do not end with its parent')
     .action((options: CreateOptions) => create(context, options));
   withRemoteOptions(token.command('lookup').description('show a token (yours without an argument)').argument('[token]', '- reads standard input'))
     .option('--accessor <accessor>', 'by accessor')

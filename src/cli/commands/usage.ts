@@ -70,11 +70,15 @@ function questionOf(options: UsageOptions): Question | 'holdings' {
   const question = asked[0] ?? 'holdings';
   const given = [...FILTERS, 'all', 'unread', 'since', 'until', 'type', 'hcl'].filter((name) => options[name as keyof UsageOptions] !== undefined);
   const wrong = given.find((name) => !TAKES[question].includes(name));
-  if (wrong !== undefined) throw new PurserError('ERR_CLI_USAGE', question === 'holdings' ? `--${wrong} needs a question that takes it` : `--${question} does not take --${wrong}`);
+  if (wrong !== undefined) throw new PurserError('ERR_CLI_USAGE', question === 'holdings' ? `--${wrong} belongs to another question` : `--${question} does not take --${wrong}`, { hint: `it goes with ${takers(wrong)}` });
   const filters = FILTERS.filter((filter) => options[filter] !== undefined);
   const mayCombine = question === 'history' || question === 'denied';
   if (filters.length > 1 && !mayCombine) throw new PurserError('ERR_CLI_USAGE', `give one of ${filters.map((filter) => `--${filter}`).join(' and ')}`);
   return question;
+}
+
+function takers(option: string): string {
+  return QUESTIONS.filter((question) => TAKES[question].includes(option)).map((question) => `--${question}`).join(', ');
 }
 
 function queryOf(question: Question | 'holdings', options: UsageOptions): Record<string, string> {

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
 import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { repeated } from '../repeated-option.ts';
 
 const SELECTORS = ['image', 'imageDigest', 'name', 'service', 'stack', 'node'] as const;
 type Selector = (typeof SELECTORS)[number];
@@ -14,11 +15,11 @@ type WriteOptions = RemoteOptions & { readonly policy?: string[]; readonly label
 export function registerWorkload(program: Command, context: CommandContext): void {
   const workload = program.command('workload').description('which containers get which policies');
   const write = withRemoteOptions(workload.command('write').description('make or replace a role; all selectors must match, each may list alternatives, * is any text').argument('<name>'))
-    .option('--policy <name...>', 'policies its containers get')
-    .option('--identity-audience <audience...>', 'to whom its containers may identify themselves (label purser.identity)')
+    .addOption(repeated('--policy <name>', 'policies its containers get'))
+    .addOption(repeated('--identity-audience <audience>', 'to whom its containers may identify themselves (label purser.identity)'))
     .option('--identity-ttl <duration>', 'life of such an identity (default 10m)')
-    .option('--label <key=value...>').option('--any', 'every container (instead of selectors)');
-  for (const selector of SELECTORS) write.option(`--${snake(selector).replaceAll('_', '-')} <value...>`);
+    .addOption(repeated('--label <key=value>')).option('--any', 'every container (instead of selectors)');
+  for (const selector of SELECTORS) write.addOption(repeated(`--${snake(selector).replaceAll('_', '-')} <value>`));
   write.action(async (name: string, options: WriteOptions) => {
     await connectWithToken(options).write(`auth/node/role/${name}`, {
       policies: options.policy ?? [], selectors: selectorsOf(options), ...(options.any === true ? { any: true } : {}),
@@ -41,10 +42,14 @@ export function registerWorkload(program: Command, context: CommandContext): voi
   });
 }
 
+/** @throws ERR_CLI_USAGE for none without `any`, and for both */
 function selectorsOf(options: WriteOptions): Record<string, unknown> {
   const selectors: Record<string, unknown> = {};
   for (const selector of SELECTORS) if (options[selector] !== undefined) selectors[snake(selector)] = options[selector];
   if (options.label !== undefined) selectors['label'] = labels(options.label);
+  if ((Object.keys(selectors).length > 0) === (options.any === true)) {
+    throw new PurserError('ERR_CLI_USAGE', 'a workload role needs selectors or --any, and not both', { hint: `such as --image 'registry/shop/*' --label team=shop` });
+  }
   return selectors;
 }
 

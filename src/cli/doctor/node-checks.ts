@@ -35,7 +35,9 @@ export function nodeChecks(options: NodeCheckOptions): Check[] {
     {
       name: 'node', run: async () => {
         identity = await loadIdentity(options.stateDirectory);
-        return identity === undefined ? skip('this machine is no node; purser node token and purser agent join make it one') : ok(`joined ${identity.address} as ${identity.name}`);
+        if (identity !== undefined) return ok(`joined ${identity.address} as ${identity.name}`);
+        const isAgentHere = await tryConnect(join(options.runDirectory, 'agent.sock')) === undefined;
+        return isAgentHere ? warn(`an agent runs here, and ${options.stateDirectory} is not its state directory`, 'name it with --state-dir') : skip('this machine is no node; purser node token and purser agent join make it one');
       },
     },
     { name: 'agent', run: joined(() => checkAgent(options.runDirectory)) },

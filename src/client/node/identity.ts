@@ -4,9 +4,10 @@
 
 import { createPrivateKey } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { chmod, lstat, mkdir, readFile, rm } from 'node:fs/promises';
+import { chmod, lstat, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { makeDirectory } from '../../lib/make-directory.ts';
 import { readJsonFile, writeFileAtomic } from '../../lib/atomic-file.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { lockFile } from '../../lib/file-lock.ts';
@@ -58,7 +59,7 @@ export async function requireIdentity(stateDirectory: string): Promise<NodeIdent
   const identity = await loadIdentity(stateDirectory);
   if (identity !== undefined) return identity;
   throw new PurserError('ERR_NODE_UNJOINED', 'this machine has not joined a core',
-    { hint: 'run purser node token where the core is, then purser agent join <token> here' });
+    { hint: 'run purser node token where the core is, then purser agent join --token - here' });
 }
 
 /**
@@ -77,7 +78,7 @@ export async function storeIdentity(stateDirectory: string, identity: NodeIdenti
 
 /** Creates `directory` with mode 0700, or narrows it to that. */
 export async function ensurePrivateDirectory(directory: string): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory, 0o700);
   await chmod(directory, 0o700);
 }
 

@@ -10,6 +10,7 @@ import type { MountConfig, SecretMetadata } from './metadata.ts';
 
 /** Leaves room below the storage limit of 1,900 bytes for the mount's prefix and the version number. */
 const MAX_PATH_BYTES = 1_800;
+const CAS_HINT = 'cas is the current version, 0 for a new secret: purser kv metadata get shows it';
 /** Metadata is rewritten with every version, so the number of versions bounds the cost of a write. */
 const MAX_VERSIONS = 10_000;
 const MAX_CUSTOM_PAIRS = 64;
@@ -40,8 +41,8 @@ export function requireData(body: JsonObject): JsonObject {
 /** Applies `options.cas` to the secret as it is now. @throws ERR_REQUEST_INVALID */
 export function checkCas(body: JsonObject, metadata: SecretMetadata | undefined, config: MountConfig): void {
   const cas = integerField(objectField(body, 'options') ?? {}, 'cas');
-  if (cas === undefined && (config.casRequired || metadata?.casRequired === true)) throw invalid('check-and-set parameter required for this call');
-  if (cas !== undefined && cas !== (metadata?.current ?? 0)) throw invalid('check-and-set parameter did not match the current version');
+  if (cas === undefined && (config.casRequired || metadata?.casRequired === true)) throw invalid('check-and-set parameter required for this call', CAS_HINT);
+  if (cas !== undefined && cas !== (metadata?.current ?? 0)) throw invalid('check-and-set parameter did not match the current version', CAS_HINT);
 }
 
 /** `version` of a read: 0 or absent is the current one. @throws ERR_REQUEST_INVALID */
@@ -118,6 +119,6 @@ function customRefused(rule: string): PurserError {
   return invalid(`custom_metadata validation failed: ${rule}`);
 }
 
-function invalid(message: string): PurserError {
-  return new PurserError('ERR_REQUEST_INVALID', message);
+function invalid(message: string, hint?: string): PurserError {
+  return new PurserError('ERR_REQUEST_INVALID', message, hint === undefined ? {} : { hint });
 }
