@@ -4,6 +4,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { CoreResponseError } from '../client/response.ts';
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { MAX_WORKLOADS } from '../wire/node-protocol.ts';
 import type { ResolveResult } from '../wire/node-protocol.ts';
@@ -142,11 +143,11 @@ export class Rotation {
         failures = 0;
         size = Math.min(MAX_WORKLOADS, 2 * size);
       } catch (error) {
-        // What one container asks for can be too much for a request; the others must not wait for it.
-        const isTooMuch = !isPurserError(error, 'ERR_CLIENT_UNREACHABLE');
-        if (isTooMuch && batch.length === 1) this.#setAside(batch, error);
+        const isRefused = isTooMuch(error);
+        if (isRefused && batch.length === 1) this.#setAside(batch, error);
         else this.#wantAgain(batch);
-        if (isTooMuch) size = Math.ceil(batch.length / 2);
+        // What one container asks for can be too much for a request; the others must not wait for it.
+        if (isRefused) size = Math.ceil(batch.length / 2);
         else {
           if (failures++ === 0) this.#options.log.warn({ containers: batch.length, err: messageOf(error) }, 'a rotation cannot be followed yet; containers keep their last values');
           await this.#pause(Math.min(5000, this.#options.retryMs * 2 ** Math.min(failures, 10)) * (0.5 + Math.random() / 2));
@@ -307,4 +308,9 @@ function isBehind(record: ContainerRecord | undefined, file: GrantedFile): boole
 /** Version 0 says that no version is left; the file then keeps what it has. */
 function isOlder(held: number, seen: number | undefined): boolean {
   return seen !== undefined && seen !== 0 && seen !== held;
+}
+
+/** The request or its answer is too large, or not what the core can read; whatever else is wrong, a smaller one would not mend it. */
+function isTooMuch(error: unknown): boolean {
+  return isPurserError(error, 'ERR_CLIENT_PROTOCOL') || (error instanceof CoreResponseError && (error.status === 400 || error.status === 413));
 }

@@ -9,6 +9,7 @@ import { Containers } from '../../src/agent/containers.ts';
 import type { ContainerRecord, GrantedFile } from '../../src/agent/container-record.ts';
 import type { ContainerUpdate } from '../../src/agent/fuse/plan.ts';
 import { Rotation } from '../../src/agent/rotation.ts';
+import { CoreResponseError } from '../../src/client/response.ts';
 import { WatchFollower } from '../../src/client/node/watch-follower.ts';
 import { PurserError } from '../../src/lib/errors.ts';
 import type { ResolveRequest, ResolveResult, WatchFrame } from '../../src/wire/node-protocol.ts';
@@ -193,7 +194,7 @@ test('changed() reaches all other containers when the core refuses what one of t
   core.versions.set(PATH, 2);
   let isTooMuch = true;
   core.before = async () => {
-    if (isTooMuch && core.asked.at(-1)!.workloads.some((one) => one.id === id(37))) throw new PurserError('ERR_REQUEST_TOO_LARGE', 'http: request body too large');
+    if (isTooMuch && core.asked.at(-1)!.workloads.some((one) => one.id === id(37))) throw new CoreResponseError(413, { errors: ['http: request body too large'] }, undefined);
   };
   rotation.changed(PATH, 2);
   await rotation.settled();
@@ -202,6 +203,19 @@ test('changed() reaches all other containers when the core refuses what one of t
   assert.match(text(), /"container":"c37".*a rotation of one container is refused/);
   isTooMuch = false;
   while (!replaced.flat().some(({ containerId }) => containerId === id(37))) await new Promise((resolve) => { setTimeout(resolve, 5); });
+});
+
+test('changed() waits for a core that is sealed with all containers, and sets none of them aside', async () => {
+  const { containers, core, rotation, replaced, text } = await setup();
+  for (let number = 0; number < 100; number++) containers.put(record(number));
+  core.versions.set(PATH, 2);
+  let refusals = 3;
+  core.before = async () => { if (refusals-- > 0) throw new CoreResponseError(503, { errors: ['sealed'] }, undefined); };
+  rotation.changed(PATH, 2);
+  await rotation.settled();
+  assert.deepEqual(core.asked.map(({ workloads }) => workloads.length), [100, 100, 100, 100]);
+  assert.equal(new Set(replaced.flat().map(({ containerId }) => containerId)).size, 100);
+  assert.doesNotMatch(text(), /a rotation of one container is refused/);
 });
 
 test('resync() asks about everything held', async () => {
