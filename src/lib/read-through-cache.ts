@@ -41,10 +41,10 @@ export class ReadThroughCache<V> {
     this.#keep(key, value);
   }
 
-  /** Drops everything. */
-  clear(): void {
+  /** Drops what fits, by looking at all that is kept, and every load under way. */
+  forgetWhere(fits: (value: V) => boolean): void {
     this.#epoch++;
-    this.#entries.clear();
+    for (const [key, value] of this.#entries) if (fits(value)) this.#entries.delete(key);
   }
 
   #keep(key: string, value: V): void {

@@ -6,8 +6,9 @@ import { BlockList, isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { parseDuration } from '../lib/duration.ts';
+import { parseDuration, parseDurationSeconds } from '../lib/duration.ts';
 import { PurserError } from '../lib/errors.ts';
+import { MAX_MOUNT_TTL_SECONDS, SYSTEM_TTLS, type Ttls } from './mount-config.ts';
 import { notifySchema, type NotifyConfig } from './notify/targets.ts';
 
 const LOG_LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -20,6 +21,9 @@ const DAY_MS = 24 * 3600_000;
 const path = z.string().min(1).max(4096).refine((text) => !text.includes('\0'), 'must not contain NUL');
 const auditName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 letters, digits, - or _');
 const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'must be a plain file name');
+
+/** As Vault's: a text such as 768h, or seconds. */
+const duration = z.union([z.string().min(1).max(32), z.number()]);
 
 const fileSchema = z.strictObject({
   data_directory: path,
@@ -34,6 +38,8 @@ const fileSchema = z.strictObject({
   audit: z.array(z.strictObject({ name: auditName, file: fileName })).max(8),
   web: z.boolean(),
   log_level: z.enum(LOG_LEVELS),
+  default_lease_ttl: duration,
+  max_lease_ttl: duration,
   max_body_bytes: z.number().int().min(MEBIBYTE).max(256 * MEBIBYTE),
   allow_generate_root: z.boolean(),
   usage_history: z.string().max(32),
@@ -94,6 +100,8 @@ export interface ServerConfig {
   readonly web: boolean;
   readonly logLevel: (typeof LOG_LEVELS)[number];
   readonly maxBodyBytes: number;
+  /** How long tokens and leases live, where neither they nor their mount say so. */
+  readonly ttls: Ttls;
   /** A root token can be made with unseal shares alone, from this host: for when every token is lost. */
   readonly allowGenerateRoot: boolean;
   /** How long, and how much of it, the history of usage is kept: milliseconds and bytes. */
@@ -162,6 +170,7 @@ function buildConfig(file: FileConfig, flags: ServerOptions): ServerConfig {
     web: file.web ?? true,
     logLevel: file.log_level ?? 'info',
     maxBodyBytes: file.max_body_bytes ?? MAX_BODY_BYTES,
+    ttls: ttlsOf(file),
     allowGenerateRoot: file.allow_generate_root ?? false,
     notify: file.notify ?? [],
     unauthenticatedMetrics: file.unauthenticated_metrics ?? false,
@@ -207,6 +216,24 @@ function parseEndpoint(text: string): Endpoint {
   const port = Number(match?.[3]);
   if (host === undefined || port > 65_535 || (match?.[1] !== undefined && isIP(host) !== 6)) throw invalid('listen must be ADDRESS:PORT, such as 127.0.0.1:8200 or [::1]:8200');
   return { host, port };
+}
+
+function ttlsOf(file: FileConfig): Ttls {
+  const max = parseTtl('max_lease_ttl', file.max_lease_ttl) ?? SYSTEM_TTLS.maxTtlSeconds;
+  const byDefault = parseTtl('default_lease_ttl', file.default_lease_ttl) ?? Math.min(SYSTEM_TTLS.defaultTtlSeconds, max);
+  if (byDefault > max) throw invalid('default_lease_ttl cannot be greater than max_lease_ttl');
+  return { defaultTtlSeconds: byDefault, maxTtlSeconds: max };
+}
+
+function parseTtl(key: string, value: string | number | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  try {
+    const seconds = parseDurationSeconds(value);
+    if (seconds >= 1 && seconds <= MAX_MOUNT_TTL_SECONDS) return seconds;
+  } catch {
+    // Said below.
+  }
+  throw invalid(`${key} must be a duration of one second to ten years, such as 768h`);
 }
 
 function parseHistoryAge(text: string): number {

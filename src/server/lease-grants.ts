@@ -5,7 +5,6 @@ import { leaseSecondsLeft, type Leases } from '../leases/leases.ts';
 import type { TokenEntry, TokenStore } from '../auth/token/token-store.ts';
 import type { LogicalResponse } from '../core/logical.ts';
 import { isPurserError, PurserError } from '../lib/errors.ts';
-import { effectiveTtls } from './mount-config.ts';
 import type { Mount, MountTable } from './mount-table.ts';
 
 /** Who asked, by which way. */
@@ -43,7 +42,7 @@ export class LeaseGrants {
     try {
       const lease = await this.#leases.register(offer, {
         path, mount: mount.accessor, owner: token === undefined ? '' : ownerOf(token.entry),
-        ...effectiveTtls(mount.config), endsBy: token?.entry.type === 'batch' ? token.entry.expiresAt ?? undefined : undefined,
+        ...this.#mounts.ttlsOf(mount), endsBy: token?.entry.type === 'batch' ? token.entry.expiresAt ?? undefined : undefined,
       }, isWanted);
       return { ...answer, leaseId: lease.id, leaseSeconds: leaseSecondsLeft(lease, this.#now()), renewable: lease.renewable };
     } catch (error) {

@@ -9,14 +9,14 @@ import type { TokenEntry, TokenStore } from '../auth/token/token-store.ts';
 import type { Login, LogicalResponse, TokenParameters } from '../core/logical.ts';
 import { isWithin } from '../lib/cidr.ts';
 import { PurserError } from '../lib/errors.ts';
-import { effectiveTtls } from './mount-config.ts';
+import type { Ttls } from './mount-config.ts';
 import { AUTH_PREFIX, type Mount, type MountTable, type Route } from './mount-table.ts';
 import type { PolicyStore } from './policy-store.ts';
 
 export interface LoginsOptions {
   readonly tokens: TokenStore;
   readonly policies: Pick<PolicyStore, 'has'>;
-  readonly mounts: Pick<MountTable, 'byAccessor'>;
+  readonly mounts: Pick<MountTable, 'byAccessor' | 'ttlsOf'>;
   readonly now: () => number;
   /** The identity behind a login; absent: none. @throws ERR_REQUEST_DENIED for one that may not log in */
   readonly identify?: (mount: Mount, login: Pick<Login, 'alias' | 'groups'>) => Promise<{ readonly id: string; readonly policies: readonly string[] }>;
@@ -46,7 +46,7 @@ export class Logins {
     const entity = await identify?.(mount, login) ?? { id: '', policies: [] };
     const { id, entry, warnings } = await tokens.create({
       policies: names, type, path: mount.path + path, displayName: displayName(mount.path, login.displayName), metadata: login.metadata, entityId: entity.id,
-      ...lifeOf(token, mount), explicitMaxTtlSeconds: token.explicitMaxTtlSeconds, numUses: token.numUses, boundCidrs: token.boundCidrs, renewable: true,
+      ...lifeOf(token, mounts.ttlsOf(mount)), explicitMaxTtlSeconds: token.explicitMaxTtlSeconds, numUses: token.numUses, boundCidrs: token.boundCidrs, renewable: true,
       login: { mount: mount.accessor, state: login.state },
     });
     if (mounts.byAccessor(mount.accessor) === undefined) {
@@ -70,14 +70,14 @@ export class Logins {
    */
   async renewalTerms({ login, policies }: TokenEntry): Promise<RenewalTerms | undefined> {
     if (login === null) return undefined;
-    const mount = this.#options.mounts.byAccessor(login.mount);
+    const { mounts } = this.#options;
+    const mount = mounts.byAccessor(login.mount);
     if (mount?.method === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'the auth method that made this token is not there any more', { hint: 'log in again' });
-    return lifeOf(await mount.method.renewLogin({ state: login.state, policies }), mount);
+    return lifeOf(await mount.method.renewLogin({ state: login.state, policies }), mounts.ttlsOf(mount));
   }
 }
 
-function lifeOf(token: TokenParameters, mount: Mount): Required<RenewalTerms> {
-  const { defaultTtlSeconds, maxTtlSeconds } = effectiveTtls(mount.config);
+function lifeOf(token: TokenParameters, { defaultTtlSeconds, maxTtlSeconds }: Ttls): Required<RenewalTerms> {
   const max = Math.min(token.maxTtlSeconds || Infinity, maxTtlSeconds);
   return { ttlSeconds: token.ttlSeconds || Math.min(defaultTtlSeconds, max), periodSeconds: token.periodSeconds, maxTtlSeconds: max };
 }

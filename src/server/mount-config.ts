@@ -9,8 +9,8 @@ import type { JsonObject } from '../core/logical.ts';
 import { PurserError } from '../lib/errors.ts';
 import { booleanField, durationField, integerField, objectField, stringField } from '../lib/fields.ts';
 
-/** A mount may allow more than the system's 32 days, but not what no one will look after. */
-const MAX_MOUNT_TTL_SECONDS = 10 * 365 * 24 * 3600;
+/** A mount, and the system, may allow more than 32 days, but not what no one will look after. */
+export const MAX_MOUNT_TTL_SECONDS = 10 * 365 * 24 * 3600;
 const MAX_LOCKOUT_SECONDS = 365 * 24 * 3600;
 const MAX_LOCKOUT_THRESHOLD = 1_000;
 
@@ -32,6 +32,12 @@ export const mountConfigSchema = z.strictObject({
 
 export type MountConfig = z.infer<typeof mountConfigSchema>;
 
+/** How long what a mount hands out lives: where nobody wishes anything, and at most. */
+export interface Ttls { readonly defaultTtlSeconds: number; readonly maxTtlSeconds: number }
+
+/** The system's, where its configuration says nothing. */
+export const SYSTEM_TTLS: Ttls = { defaultTtlSeconds: MAX_TTL_SECONDS, maxTtlSeconds: MAX_TTL_SECONDS };
+
 export const DEFAULT_MOUNT_CONFIG: MountConfig = { defaultTtlSeconds: 0, maxTtlSeconds: 0, listingVisibility: '', tokenType: 'default-service', lockout: null };
 
 /** Vault's: five wrong passwords within a quarter of an hour lock a user out for one. */
@@ -43,9 +49,10 @@ const KNOWN_LOCKOUT = ['lockout_threshold', 'lockout_duration', 'lockout_counter
 /**
  * The configuration after a tune (or the `config` of an enable): fields that are absent keep their value, a TTL of -1 becomes
  * the system's default.
+ * @param system in force where the mount says nothing
  * @throws ERR_REQUEST_INVALID, also for fields of Vault that are not offered, unless their value means "off"
  */
-export function readMountConfig(data: JsonObject, before: MountConfig = DEFAULT_MOUNT_CONFIG): MountConfig {
+export function readMountConfig(data: JsonObject, system: Ttls, before: MountConfig = DEFAULT_MOUNT_CONFIG): MountConfig {
   refuseUnknown(data, KNOWN, 'mount config');
   const config: MountConfig = {
     defaultTtlSeconds: ttl(data, 'default_lease_ttl') ?? before.defaultTtlSeconds,
@@ -54,21 +61,20 @@ export function readMountConfig(data: JsonObject, before: MountConfig = DEFAULT_
     tokenType: oneOf(data, 'token_type', TOKEN_TYPES) ?? before.tokenType,
     lockout: readLockout(objectField(data, 'user_lockout_config'), before.lockout),
   };
-  const { defaultTtlSeconds, maxTtlSeconds } = effectiveTtls(config);
+  const { defaultTtlSeconds, maxTtlSeconds } = effectiveTtls(config, system);
   if (maxTtlSeconds > MAX_MOUNT_TTL_SECONDS) throw invalid('max_lease_ttl is at most ten years');
   if (defaultTtlSeconds > maxTtlSeconds) throw invalid('default_lease_ttl cannot be greater than max_lease_ttl');
   return config;
 }
 
 /** In force: the system's where the mount says nothing. */
-export function effectiveTtls({ defaultTtlSeconds, maxTtlSeconds }: MountConfig): { readonly defaultTtlSeconds: number; readonly maxTtlSeconds: number } {
-  const max = maxTtlSeconds || MAX_TTL_SECONDS;
-  return { defaultTtlSeconds: defaultTtlSeconds || Math.min(MAX_TTL_SECONDS, max), maxTtlSeconds: max };
+export function effectiveTtls({ defaultTtlSeconds, maxTtlSeconds }: Ttls, system: Ttls): Ttls {
+  const max = maxTtlSeconds || system.maxTtlSeconds;
+  return { defaultTtlSeconds: defaultTtlSeconds || Math.min(system.defaultTtlSeconds, max), maxTtlSeconds: max };
 }
 
-/** The `config` of a mount as lists show it, with what was set; `tune` shows what is in force. */
-export function showMountConfig(config: MountConfig, { isAuth, isEffective }: { readonly isAuth: boolean; readonly isEffective: boolean }): JsonObject {
-  const { defaultTtlSeconds, maxTtlSeconds } = isEffective ? effectiveTtls(config) : config;
+/** The `config` of a mount as lists show it, with what was set. @param ttls what to show instead of what was set: `tune` shows what is in force */
+export function showMountConfig(config: MountConfig, isAuth: boolean, { defaultTtlSeconds, maxTtlSeconds }: Ttls = config): JsonObject {
   return {
     default_lease_ttl: defaultTtlSeconds, max_lease_ttl: maxTtlSeconds, force_no_cache: false,
     ...(isAuth ? { token_type: config.tokenType } : {}),

@@ -12,7 +12,7 @@ import type { View } from '../core/view.ts';
 import { PurserError } from '../lib/errors.ts';
 import { decodeRecord, encodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { DEFAULT_MOUNT_CONFIG, mountConfigSchema, type MountConfig } from './mount-config.ts';
+import { DEFAULT_MOUNT_CONFIG, effectiveTtls, mountConfigSchema, SYSTEM_TTLS, type MountConfig, type Ttls } from './mount-config.ts';
 
 /** Auth methods are mounted below it, in the same table. */
 export const AUTH_PREFIX = 'auth/';
@@ -75,6 +75,8 @@ export interface Route {
 
 export interface MountTableOptions {
   readonly view: View;
+  /** How long what mounts hand out lives, where they say nothing. */
+  readonly systemTtls?: Ttls;
   /** The views that hold the records of all engines and of all auth methods, `logical/` and `auth/`. */
   readonly logical: View;
   readonly auth: View;
@@ -122,6 +124,15 @@ export class MountTable {
   /** Adds an engine of the core itself: not stored, not removable. Its path is one of the reserved prefixes, or below one. */
   addBuiltIn(mount: Mount): void {
     this.#mounts.set(mount.path, { ...mount, config: this.#builtInConfigs.get(mount.path) ?? mount.config });
+  }
+
+  get systemTtls(): Ttls {
+    return this.#options.systemTtls ?? SYSTEM_TTLS;
+  }
+
+  /** How long what a mount hands out lives. */
+  ttlsOf({ config }: Pick<Mount, 'config'>): Ttls {
+    return effectiveTtls(config, this.systemTtls);
   }
 
   /** The mount that serves `path`. A path that names a mount without its '/' is the mount's empty path. */

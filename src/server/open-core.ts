@@ -31,7 +31,7 @@ import { openKeyOperations } from './key-operations.ts';
 import { LeaseDirectory } from './lease-directory.ts';
 import { LeaseGrants } from './lease-grants.ts';
 import { Logins } from './logins.ts';
-import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG, effectiveTtls } from './mount-config.ts';
+import { DEFAULT_LOCKOUT, DEFAULT_MOUNT_CONFIG } from './mount-config.ts';
 import { isAuthPath, MountTable, type Mount, type MountRecord } from './mount-table.ts';
 import { metricsResponse } from './metrics/core-metrics.ts';
 import type { NotifyTarget } from './notify/delivery.ts';
@@ -111,7 +111,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const policies = await PolicyStore.open(barrier.view('policy/'), onGrantsChanged);
     const onChange: ChangeListener = (path, version) => nodes.changed(path, version);
     const mounts: MountTable = await MountTable.open({
-      view: barrier.view('mounts/'), logical: barrier.view('logical/'), auth: barrier.view('auth/'),
+      view: barrier.view('mounts/'), systemTtls: config.ttls, logical: barrier.view('logical/'), auth: barrier.view('auth/'),
       createEngine: (record, view) => {
         const testOnly = options.testOnlyEngines?.[record.type]?.();
         const made = testOnly !== undefined ? { engine: testOnly } : isAuthPath(record.path)
@@ -142,8 +142,9 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
       },
     });
     const notifier = await Notifier.open({ view: barrier.view('notify/'), targets: options.notifyTargets, now, log });
+    const nodeWiring = await nodeOptions(barrier, options, { tokens, policies, mounts });
     const nodes: NodeServices = await createNodeServices({
-      ...await nodeOptions(barrier, options, { tokens, policies, mounts }), notify: notifier.isOn ? (event) => notifier.notify(event) : undefined,
+      ...nodeWiring, notify: notifier.isOn ? (event) => notifier.notify(event) : undefined,
     });
     const keys = await openKeyOperations({
       barrier, config, log, now, createRootToken: async () => (await tokens.createRoot()).id, startSeal: () => core.startSeal(options.seal),
@@ -151,7 +152,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const auditLog = new AuditLog({ devices, now, apiPaths: (secret) => apiPathsOf(mounts, secret) }, async ({ tokenId }) =>
       (await principals.find(tokenId))?.acl.check({ path: `sys/${AUDIT_TAIL}`, operation: 'read', data: {}, isSudoPath: true }).allowed === true);
     const core: UnsealedCore = new UnsealedCore({
-      tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, log,
+      clusterId: nodeWiring.clusterId, tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, log,
       streams: [auditLog, nodes], nodes, notifier,
     });
     const sys = new SysEngine([
@@ -165,7 +166,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
     const tokenEngine = new TokenEngine({
       store: tokens, roles: new TokenRoles(barrier.view('token/role/')), now, policyExists: async (name) => policies.has(name),
       askTerms: (entry) => logins.renewalTerms(entry), onFault: logFault, entityOf: async (name) => (await entities.logIn(TOKEN_ACCESSOR, { name })).id,
-      ttls: () => effectiveTtls(mounts.byAccessor(TOKEN_ACCESSOR)?.config ?? DEFAULT_MOUNT_CONFIG),
+      ttls: () => mounts.ttlsOf(mounts.byAccessor(TOKEN_ACCESSOR) ?? { config: DEFAULT_MOUNT_CONFIG }),
       identityPolicies: async (entityId) => {
         const entity = entityId === '' ? undefined : await entities.ofToken(entityId);
         return entity === undefined ? [] : principals.identityPolicies(entity);

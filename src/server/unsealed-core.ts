@@ -26,6 +26,8 @@ const WARNING_MILLISECONDS = 60_000;
 const TIDY_SWEEPS = 300;
 
 interface Parts {
+  /** Names this core for as long as its store lives. */
+  readonly clusterId: string;
   readonly tokens: TokenStore;
   readonly policies: PolicyStore;
   readonly audit: AuditBroker;
@@ -45,6 +47,7 @@ interface Parts {
 }
 
 export class UnsealedCore implements Closable {
+  readonly clusterId: string;
   readonly tokens: TokenStore;
   readonly policies: PolicyStore;
   readonly audit: AuditBroker;
@@ -69,6 +72,7 @@ export class UnsealedCore implements Closable {
   #sealing: Promise<void> | undefined;
 
   constructor(parts: Parts) {
+    this.clusterId = parts.clusterId;
     this.tokens = parts.tokens;
     this.policies = parts.policies;
     this.audit = parts.audit;

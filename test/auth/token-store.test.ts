@@ -245,6 +245,21 @@ test('revoke() wins over a renewal and a use that run at the same time', async (
   }
 });
 
+test('revoke() drops the token and its descendants from the cache, and nobody else', async () => {
+  const { view, store, make } = await openStore();
+  const parent = await make();
+  const child = await make({ parentId: parent.id });
+  const grandchild = await make({ parentId: child.id });
+  const [brother, stranger] = [await make({ parentId: parent.id }), await make()];
+  const all = [parent, child, grandchild, brother, stranger];
+  for (const { id } of all) await store.lookup(id);
+  await store.revoke(child.id);
+  const before = view.gets;
+  for (const { id } of [parent, brother, stranger]) assert.ok(await store.lookup(id));
+  assert.equal(view.gets, before, 'from the cache');
+  for (const { id } of [child, grandchild]) assert.equal(await store.lookup(id), undefined);
+});
+
 test('revoke() does not let a lookup that was under way keep the token in the cache', async () => {
   const { store, make } = await openStore();
   for (let round = 0; round < 20; round++) {

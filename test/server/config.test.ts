@@ -23,7 +23,7 @@ describe('loadConfig()', () => {
     assert.deepEqual(config, {
       dataDirectory: '/var/lib/purser/server', listen: { host: '127.0.0.1', port: 8200 }, publicAddress: undefined, tls: { kind: 'own', names: [] },
       autoUnseal: undefined, audit: { directory: '/var/lib/purser/server/audit', devices: [{ name: 'file', file: 'audit.log' }], replaceDamaged: false },
-      web: true, logLevel: 'info', maxBodyBytes: 33_554_432, allowGenerateRoot: false, notify: [], unauthenticatedMetrics: false, usageHistory: { maxAgeMs: 90 * 24 * 3600_000, maxBytes: 2 * 1024 ** 3 }, dev: undefined,
+      web: true, logLevel: 'info', maxBodyBytes: 33_554_432, allowGenerateRoot: false, notify: [], unauthenticatedMetrics: false, ttls: { defaultTtlSeconds: 2_764_800, maxTtlSeconds: 2_764_800 }, usageHistory: { maxAgeMs: 90 * 24 * 3600_000, maxBytes: 2 * 1024 ** 3 }, dev: undefined,
     });
     assert.throws(() => { (config.listen as { port: number }).port = 1; }, TypeError);
   });
@@ -67,6 +67,11 @@ describe('loadConfig()', () => {
     ['a public address with credentials', () => ({ publicAddress: 'https://canary:canary@a.example' }), /public_address must be a URL/],
     ['an audit file outside the directory', () => ({ config: file({ audit: [{ name: 'a', file: '../x' }] }) }), /audit.0.file: must be a plain file name/],
     ['two audit devices of one name', () => ({ config: file({ audit: [{ name: 'a', file: 'x' }, { name: 'a', file: 'y' }] }) }), /same name/],
+    ['a default TTL above the maximum', () => ({ config: file({ default_lease_ttl: '2h', max_lease_ttl: '1h' }) }), /default_lease_ttl cannot be greater/],
+    ['a TTL that is none', () => ({ config: file({ max_lease_ttl: 'canary' }) }), /max_lease_ttl must be a duration/],
+    ['a TTL of nothing', () => ({ config: file({ default_lease_ttl: 0 }) }), /default_lease_ttl must be a duration/],
+    ['a negative TTL', () => ({ config: file({ default_lease_ttl: '-1h' }) }), /default_lease_ttl must be a duration/],
+    ['a TTL of centuries', () => ({ config: file({ max_lease_ttl: '876000h' }) }), /max_lease_ttl must be a duration/],
     ['an unknown log level', () => ({ logLevel: 'loud' }), /logLevel/],
     ['a certificate name with a blank', () => ({ tlsName: ['a b'] }), /tls_names/],
   ];

@@ -7,7 +7,7 @@ import { TokenStore } from '../../src/auth/token/token-store.ts';
 import type { AuthMethod, TokenParameters } from '../../src/core/logical.ts';
 import { isPurserError, PurserError } from '../../src/lib/errors.ts';
 import { Logins } from '../../src/server/logins.ts';
-import { DEFAULT_MOUNT_CONFIG, type MountConfig } from '../../src/server/mount-config.ts';
+import { DEFAULT_MOUNT_CONFIG, effectiveTtls, SYSTEM_TTLS, type MountConfig } from '../../src/server/mount-config.ts';
 import type { Mount } from '../../src/server/mount-table.ts';
 import { MemoryView } from '../fakes/memory-view.ts';
 
@@ -34,7 +34,7 @@ async function setUp(config: Partial<MountConfig> = {}) {
     config: { ...DEFAULT_MOUNT_CONFIG, ...config },
   };
   const mounts = new Map([[mount.accessor, mount]]);
-  const logins = new Logins({ tokens, policies: { has: (name) => name !== 'ghost' }, mounts: { byAccessor: (accessor) => mounts.get(accessor) }, now });
+  const logins = new Logins({ tokens, policies: { has: (name) => name !== 'ghost' }, mounts: { byAccessor: (accessor) => mounts.get(accessor), ttlsOf: ({ config: own }) => effectiveTtls(own, SYSTEM_TTLS) }, now });
   const logIn = async (change: Partial<TokenParameters> = {}) => {
     user.parameters = { ...user.parameters!, ...change };
     const response = await logins.issue({ mount, path: 'login/bob' }, {

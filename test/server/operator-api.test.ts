@@ -35,6 +35,10 @@ describe('routes without a token', () => {
         assert.deepEqual([got.status, head.status, head.text], [row[index + 1], row[index + 1], ''], row[0]);
         if (got.status !== 400 && got.status !== 204) assert.deepEqual([got.body.initialized, got.body.sealed, got.body.standby], [index > 0, index < 2, index < 2]);
       }
+      const [health, seal] = [(await send('GET', 'sys/health')).body, (await send('GET', 'sys/seal-status')).body];
+      if (state === 'active') assert.match(`${String(health.cluster_name)} ${String(health.cluster_id)}`, /^purser-cluster-([0-9a-f]{8}) \1-[0-9a-f-]{27}$/);
+      else assert.equal('cluster_id' in health || 'cluster_name' in seal, false);
+      assert.deepEqual([seal.cluster_name, seal.cluster_id], [health.cluster_name, health.cluster_id]);
       const leader = await send('GET', 'sys/leader');
       assert.deepEqual([leader.status, leader.body.ha_enabled], [200, false]);
     });
@@ -165,6 +169,28 @@ describe('sys/ of an unsealed core', () => {
     assert.deepEqual([data.glob_paths['glob/'], data.glob_paths['plus/+/x'], data.exact_paths['auth/token/lookup-self']], [{ capabilities: ['deny'] }, { capabilities: ['update'] }, { capabilities: ['read'] }]);
     const bare = (await call('POST', 'auth/token/create', { policies: ['resultant'], no_default_policy: true })).body.auth.client_token;
     assert.equal((await call('GET', 'sys/internal/ui/resultant-acl', undefined, bare)).status, 403, 'the default policy allows it');
+  });
+
+  test('step-down of a single server changes nothing, and needs sudo', async () => {
+    assert.equal((await call('PUT', 'sys/step-down')).status, 204);
+    const token = await tokenWith('step', 'path "sys/*" { capabilities = ["update"] }');
+    assert.equal((await call('PUT', 'sys/step-down', undefined, token)).status, 403);
+    assert.equal((await call('GET', 'sys/mounts')).status, 200);
+  });
+
+  test('internal/ui/mounts shows strangers, and tokens without access, the mounts that are tuned to be seen, without their details', async () => {
+    await call('POST', 'sys/auth/front', { type: 'userpass', description: 'staff', config: { listing_visibility: 'unauth' } });
+    await call('POST', 'sys/auth/back', { type: 'userpass' });
+    await call('POST', 'sys/mounts/open', { type: 'kv-v2' });
+    await call('POST', 'sys/mounts/open/tune', { listing_visibility: 'unauth' });
+    const bare = (await call('POST', 'auth/token/create', { policies: ['nothing'], no_default_policy: true })).body.auth.client_token;
+    for (const token of [undefined, 'hvs.wrong', bare]) {
+      const { status, body } = await server.call('GET', 'sys/internal/ui/mounts', { token });
+      assert.deepEqual([status, body.data], [200, { secret: { 'open/': { type: 'kv', description: '', options: { version: '2' } } }, auth: { 'front/': { type: 'userpass', description: 'staff', options: null } } }]);
+    }
+    assert.ok('back/' in (await call('GET', 'sys/internal/ui/mounts')).body.data.auth);
+    await call('POST', 'sys/auth/front/tune', { listing_visibility: 'hidden' });
+    assert.deepEqual((await server.call('GET', 'sys/internal/ui/mounts', { token: undefined })).body.data.auth, {});
   });
 
   test('internal/ui/mounts shows a token what it can reach, and answers 403 for the rest', async () => {

@@ -1,52 +1,36 @@
 // The jwt method (Vault's API: developer.hashicorp.com/vault/api-docs/auth/jwt, roles of the type jwt): a token that an issuer signed, checked
 // against a role, becomes a login. It also takes the identities that Purser gives to containers.
 
-import type { AuthMethod, EngineContext, JsonObject, Login, LoginRenewal, LogicalRequest, LogicalResponse, TokenParameters } from '../../core/logical.ts';
+import type { EngineContext, JsonObject, Login, LogicalRequest, LogicalResponse } from '../../core/logical.ts';
 import { isWithin } from '../../lib/cidr.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { stringField } from '../../lib/fields.ts';
 import { MethodRecords } from '../method/method-records.ts';
-import type { MethodRoutes } from '../method/routes.ts';
+import { RoleMethod } from '../method/role-method.ts';
 import { claimAt, groupsClaim, mappedClaims, requireAudience, requireClaims, requireTimes } from './claims.ts';
 import { configSchema, issuerOf, keysOf, readConfig, showConfig, tryKeys, type JwtConfig } from './config.ts';
 import { readRole, roleSchema, showRole, type JwtRole } from './role.ts';
 import { ALGORITHMS, verifiedClaims, type VerificationKeys } from './signature.ts';
 
-export class JwtMethod implements AuthMethod {
-  readonly unauthenticatedPaths = ['login'];
-  readonly #records: MethodRecords<JwtConfig, JwtRole>;
-  readonly #routes: MethodRoutes;
+export class JwtMethod extends RoleMethod<JwtConfig, JwtRole> {
   readonly #now: () => number;
   /** Of the configuration that is in force; another one is another object. */
   readonly #keys = new WeakMap<JwtConfig, VerificationKeys>();
 
   constructor({ view, now }: EngineContext) {
-    this.#now = now;
-    this.#records = new MethodRecords(view, {
+    super(new MethodRecords(view, {
       name: 'jwt', config: { schema: configSchema, read: readConfig, show: showConfig }, tryConfig: (config, data) => tryKeys(config, data, now),
       role: { schema: roleSchema, read: readRole, show: showRole }, roleWritten: {},
-    });
-    this.#routes = this.#records.routes((request) => this.#logIn(request));
+    }));
+    this.#now = now;
   }
 
-  exists(request: LogicalRequest): Promise<boolean> {
-    return this.#records.exists(request);
-  }
-
-  handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {
-    return this.#routes.handle(request);
-  }
-
-  renewLogin(renewal: LoginRenewal): Promise<TokenParameters> {
-    return this.#records.renewLogin(renewal);
-  }
-
-  async #logIn({ data, remoteAddress }: LogicalRequest): Promise<LogicalResponse> {
-    const config = await this.#records.config();
+  protected override async logIn({ data, remoteAddress }: LogicalRequest): Promise<LogicalResponse> {
+    const config = await this.records.config();
     if (config === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'could not load configuration', { hint: 'write the config of this auth method first' });
     const roleName = (stringField(data, 'role') || config.defaultRole).toLowerCase();
     if (roleName === '') throw invalid('missing role');
-    const role = await this.#records.role(roleName);
+    const role = await this.records.role(roleName);
     if (role === undefined) throw invalid(`role ${JSON.stringify(shown(roleName))} could not be found`);
     const jwt = stringField(data, 'jwt') ?? '';
     if (jwt === '') throw invalid('missing token');

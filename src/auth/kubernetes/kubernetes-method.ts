@@ -3,12 +3,12 @@
 
 import { compactVerify } from 'jose';
 
-import type { AuthMethod, EngineContext, Login, LoginRenewal, LogicalRequest, LogicalResponse, TokenParameters } from '../../core/logical.ts';
+import type { EngineContext, Login, LogicalRequest, LogicalResponse } from '../../core/logical.ts';
 import { isWithin } from '../../lib/cidr.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { stringField } from '../../lib/fields.ts';
 import { MethodRecords } from '../method/method-records.ts';
-import type { MethodRoutes } from '../method/routes.ts';
+import { RoleMethod } from '../method/role-method.ts';
 import { configSchema, publicKeyOf, readConfig, showConfig, type KubernetesConfig } from './config.ts';
 import { readRole, requireAccount, roleSchema, showRole, type KubernetesRole } from './role.ts';
 import { claimedAccount, type ServiceAccount } from './service-account.ts';
@@ -17,39 +17,22 @@ import { reviewToken } from './token-review.ts';
 /** Of service account issuers. */
 const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'ES256', 'ES384', 'ES512'];
 
-export class KubernetesMethod implements AuthMethod {
-  readonly unauthenticatedPaths = ['login'];
-  readonly #records: MethodRecords<KubernetesConfig, KubernetesRole>;
-  readonly #routes: MethodRoutes;
-
+export class KubernetesMethod extends RoleMethod<KubernetesConfig, KubernetesRole> {
   constructor({ view }: EngineContext) {
-    this.#records = new MethodRecords(view, {
+    super(new MethodRecords(view, {
       name: 'kubernetes', config: { schema: configSchema, read: readConfig, show: showConfig }, role: { schema: roleSchema, read: readRole, show: showRole }, roleWritten: undefined,
-    });
-    this.#routes = this.#records.routes((request) => this.#logIn(request));
+    }));
   }
 
-  exists(request: LogicalRequest): Promise<boolean> {
-    return this.#records.exists(request);
-  }
-
-  handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {
-    return this.#routes.handle(request);
-  }
-
-  renewLogin(renewal: LoginRenewal): Promise<TokenParameters> {
-    return this.#records.renewLogin(renewal);
-  }
-
-  async #logIn({ data, remoteAddress }: LogicalRequest): Promise<LogicalResponse> {
+  protected override async logIn({ data, remoteAddress }: LogicalRequest): Promise<LogicalResponse> {
     const roleName = (stringField(data, 'role') ?? '').toLowerCase();
     if (roleName === '') throw invalid('missing role');
     const jwt = (stringField(data, 'jwt') ?? '').trim();
     if (jwt === '') throw invalid('missing jwt');
-    const role = await this.#records.role(roleName);
+    const role = await this.records.role(roleName);
     if (role === undefined) throw invalid(`invalid role name ${JSON.stringify(roleName.slice(0, 64))}`);
     if (!isWithin(remoteAddress, role.token.boundCidrs)) throw denied();
-    const config = await this.#records.config();
+    const config = await this.records.config();
     if (config === undefined) throw new PurserError('ERR_REQUEST_INVALID', 'could not load backend configuration', { hint: 'write the config of this auth method first' });
     return { login: loginOf(await proven(jwt, role, config), role, roleName) };
   }

@@ -26,8 +26,8 @@ export interface Usable {
   readonly entry: TokenEntry;
   /** The earliest end of the token and its ancestors, in milliseconds since the epoch. */
   readonly until: number;
-  /** How many ancestors it has. */
-  readonly depth: number;
+  /** The keys of its ancestors. */
+  readonly ancestors: readonly string[];
 }
 
 export class TokenRecords {
@@ -147,20 +147,24 @@ export class TokenRecords {
   async #loadUsable(key: string): Promise<Usable | undefined> {
     const entry = await this.load(key);
     let until = Infinity;
-    let depth = 0;
-    for (let link = entry; ; depth++) {
-      if (link === undefined || link.condemned || depth > MAX_DEPTH) return undefined;
+    const ancestors: string[] = [];
+    for (let link = entry; ;) {
+      if (link === undefined || link.condemned || ancestors.length > MAX_DEPTH) return undefined;
       until = Math.min(until, link.expiresAt ?? Infinity);
       if (link.parent === null) break;
+      ancestors.push(link.parent.key);
       const parent = await this.load(link.parent.key);
       link = parent?.accessor === link.parent.accessor ? parent : undefined;
     }
-    return entry !== undefined && this.#now() < until ? { entry, until, depth } : undefined;
+    return entry !== undefined && this.#now() < until ? { entry, until, ancestors } : undefined;
   }
 
   /** Forgets before and after: a read may have begun in between, and a failed write may still have happened. */
   async #change(key: string, operations: readonly ViewOperation[], affectsDescendants: boolean): Promise<void> {
-    const forget = affectsDescendants ? () => { this.#cache.clear(); } : () => { this.#cache.forget(key); };
+    const forget = (): void => {
+      this.#cache.forget(key);
+      if (affectsDescendants) this.#cache.forgetWhere(({ ancestors }) => ancestors.includes(key));
+    };
     forget();
     try {
       await this.#view.transaction(operations);

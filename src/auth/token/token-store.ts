@@ -295,7 +295,7 @@ export class TokenStore {
     const key = this.#records.keyOf(parentId);
     const parent = await this.#records.usable(key);
     if (parent === undefined) throw refused('the parent token is not usable');
-    if (parent.depth >= MAX_DEPTH) throw refused(`tokens are nested at most ${MAX_DEPTH} deep`);
+    if (parent.ancestors.length >= MAX_DEPTH) throw refused(`tokens are nested at most ${MAX_DEPTH} deep`);
     return { key, accessor: parent.entry.accessor };
   }
 

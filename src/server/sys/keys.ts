@@ -1,4 +1,4 @@
-// sys/key-status, sys/rotate, sys/rotate/config and sys/seal: the keyring's term, a new one, when it comes by itself, and forgetting
+// sys/key-status, sys/rotate, sys/rotate/config, sys/step-down and sys/seal: the keyring's term, a new one, when it comes by itself, and forgetting
 // the keys.
 
 import type { JsonObject, LogicalResponse } from '../../core/logical.ts';
@@ -17,6 +17,7 @@ export function keyRoutes(rotation: KeyRotation, startSeal: () => void): SysRout
     { path: 'rotate/keyring', operations: { update: rotate }, needsSudo: true },
     { path: 'rotate/config', operations: config },
     { path: 'rotate/keyring/config', operations: config },
+    { path: 'step-down', operations: { update: async () => undefined }, needsSudo: true }, // one server: nobody to step down for
     { path: 'seal', operations: { update: async () => { startSeal(); return undefined; } }, needsSudo: true },
   ];
 }

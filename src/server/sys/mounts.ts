@@ -1,6 +1,7 @@
 // sys/mounts and sys/internal/ui/mounts: which engine is mounted where, in Vault's shapes; and what sys/auth shares with them.
 
 import type { JsonObject, LogicalRequest, LogicalResponse } from '../../core/logical.ts';
+import { isWithin } from '../../lib/cidr.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { objectField, stringField, stringMapField } from '../../lib/fields.ts';
 import { readMountConfig, showMountConfig } from '../mount-config.ts';
@@ -24,7 +25,7 @@ export function mountRoutes(mounts: MountTable, principals: Principals): SysRout
         delete: async (_request, name) => mounts.disable(`${secretPath(name)}/`).then(() => undefined),
       },
     },
-    { path: 'internal/ui/mounts', isTokenOnly: true, operations: { read: async (request) => visibleMounts(request, secretMounts(), mounts.all().filter((mount) => isAuthPath(mount.path)), principals) } },
+    { path: 'internal/ui/mounts', isOpen: true, operations: { read: async (request) => visibleMounts(request, secretMounts(), mounts.all().filter((mount) => isAuthPath(mount.path)), principals) } },
     { path: 'internal/ui/mounts/*', isTokenOnly: true, operations: { read: async (request, name) => preflight(request, name, mounts, principals) } },
   ];
 }
@@ -42,7 +43,7 @@ export function mountList(mounts: readonly Mount[], prefixLength = 0): LogicalRe
 
 function describe(mount: Mount): JsonObject {
   return {
-    accessor: mount.accessor, config: showMountConfig(mount.config, { isAuth: isAuthPath(mount.path), isEffective: false }), deprecation_status: 'supported',
+    accessor: mount.accessor, config: showMountConfig(mount.config, isAuthPath(mount.path)), deprecation_status: 'supported',
     description: mount.description, external_entropy_access: false, local: false, options: mount.options, plugin_version: '', running_plugin_version: '',
     running_sha256: '', seal_wrap: false, type: mount.type, uuid: mount.uuid,
   };
@@ -59,7 +60,7 @@ export function readMount(mounts: MountTable, name: string): LogicalResponse {
   const mount = mounts.all().find((known) => known.path === path);
   if (mount === undefined) throw new PurserError('ERR_REQUEST_INVALID', isAuth ? `no auth engine at ${path.slice(AUTH_PREFIX.length)}` : 'no secret engine is mounted at this path');
   if (!isTune) return { data: describe(mount) };
-  return { data: { ...showMountConfig(mount.config, { isAuth, isEffective: true }), description: mount.description, options: mount.options }, copyDataToTop: true };
+  return { data: { ...showMountConfig(mount.config, isAuth, mounts.ttlsOf(mount)), description: mount.description, options: mount.options }, copyDataToTop: true };
 }
 
 /** What a request for a new mount names: Vault's types have several names for one. */
@@ -75,7 +76,7 @@ export async function enableOrTune(mounts: MountTable, name: string, data: JsonO
   if (type === '') throw new PurserError('ERR_REQUEST_INVALID', 'backend type must be specified as a string');
   await mounts.enable({
     path: `${name}/`, ...engineOf(type, stringMapField(data, 'options') ?? {}), description: stringField(data, 'description') ?? '',
-    config: readMountConfig(objectField(data, 'config') ?? {}),
+    config: readMountConfig(objectField(data, 'config') ?? {}, mounts.systemTtls),
   });
 }
 
@@ -83,7 +84,7 @@ async function tune(mounts: MountTable, name: string, data: JsonObject): Promise
   const wanted = stringMapField(data, 'options') ?? {};
   await mounts.tune(`${name}/`, (before) => ({
     description: stringField(data, 'description') ?? before.description,
-    config: readMountConfig(data, before.config),
+    config: readMountConfig(data, mounts.systemTtls, before.config),
     ...(Object.keys(wanted).length === 0 ? {} : { options: upgradedOptions(before.type, before.options ?? {}, wanted) }),
   }));
 }
@@ -114,9 +115,11 @@ async function preflight(request: LogicalRequest, name: string, mounts: MountTab
   return { data: { ...describe(mount), path: mount.path } };
 }
 
-async function visibleMounts(request: LogicalRequest, secret: readonly Mount[], auth: readonly Mount[], principals: Principals): Promise<LogicalResponse> {
-  const acl = await principals.aclOf(callerOf(request));
+/** What the login form of a client asks: strangers see the mounts that are tuned to be seen, others also those they have any access to. */
+async function visibleMounts({ shownToken, remoteAddress }: LogicalRequest, secret: readonly Mount[], auth: readonly Mount[], principals: Principals): Promise<LogicalResponse> {
+  const principal = shownToken === undefined ? undefined : await principals.find(shownToken);
+  const acl = principal !== undefined && isWithin(remoteAddress, principal.entry.boundCidrs) ? principal.acl : undefined;
   const shown = (mounts: readonly Mount[], prefixLength: number): JsonObject => Object.fromEntries(
-    mounts.filter((mount) => acl.hasAccessBelow(mount.path)).map(({ path, type, description, options }) => [path.slice(prefixLength), { type, description, options }]));
+    mounts.filter((mount) => mount.config.listingVisibility === 'unauth' || acl?.hasAccessBelow(mount.path) === true).map(({ path, type, description, options }) => [path.slice(prefixLength), { type, description, options }]));
   return { data: { secret: shown(secret, 0), auth: shown(auth, AUTH_PREFIX.length) } };
 }

@@ -20,7 +20,7 @@ export interface OperatorRequest {
 }
 
 export interface OperatorContext {
-  readonly state: CoreState<Closable>;
+  readonly state: CoreState<Closable & { readonly clusterId: string }>;
   /** As sys/seal-status names it. */
   readonly storageType: string;
   readonly now: () => number;
@@ -70,11 +70,17 @@ async function unseal(context: OperatorContext, request: OperatorRequest): Promi
   return bareReply(200, statusBody(await context.state.status(), context));
 }
 
-function statusBody(status: SealStatus, { storageType }: OperatorContext): JsonObject {
+function statusBody(status: SealStatus, { state, storageType }: OperatorContext): JsonObject {
   return {
     type: 'shamir', initialized: status.initialized, sealed: status.sealed, t: status.threshold, n: status.shares, progress: status.progress,
     nonce: status.nonce, version: VERSION, build_date: '', migration: false, recovery_seal: false, storage_type: storageType,
+    ...clusterBody(state),
   };
+}
+
+/** As Vault, only an unsealed core says which one it is. */
+function clusterBody({ unsealed }: OperatorContext['state']): JsonObject {
+  return unsealed === undefined ? {} : { cluster_name: `purser-cluster-${unsealed.clusterId.slice(0, 8)}`, cluster_id: unsealed.clusterId };
 }
 
 async function health({ state, now }: OperatorContext, { query }: OperatorRequest): Promise<Reply> {
@@ -82,7 +88,7 @@ async function health({ state, now }: OperatorContext, { query }: OperatorReques
   const code = !initialized ? codeFrom(query, 'uninitcode', 501) : sealed ? codeFrom(query, 'sealedcode', 503) : codeFrom(query, 'activecode', 200);
   return bareReply(code, {
     initialized, sealed, standby: sealed, performance_standby: false, replication_performance_mode: 'disabled', replication_dr_mode: 'disabled',
-    server_time_utc: Math.floor(now() / 1000), version: VERSION,
+    server_time_utc: Math.floor(now() / 1000), version: VERSION, ...clusterBody(state),
   });
 }
 

@@ -1,0 +1,42 @@
+// `default_lease_ttl` and `max_lease_ttl` of the server's configuration: what lives how long where nobody says so, and at most.
+/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument -- bodies of any shape */
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { loadConfig } from '../../src/server/config.ts';
+import { startServer, type RunningServer } from '../../src/server/server.ts';
+import { call, silent, temporaryDirectory } from './running.ts';
+
+const { path: directory, remove } = temporaryDirectory();
+let server: RunningServer;
+const post = (path: string, body: object, token: string | undefined = 'root-token') => call(server.address, 'POST', path, { body, token });
+
+before(async () => {
+  const config = join(directory, 'purser.json');
+  writeFileSync(config, JSON.stringify({ default_lease_ttl: '30m', max_lease_ttl: 7200 }));
+  server = await startServer(loadConfig({ config, dev: true, devRootToken: 'root-token', listen: '127.0.0.1:0' }), silent);
+});
+after(async () => { await server.close(); remove(); });
+
+const lifeOf = async (body: object): Promise<number> => (await post('auth/token/create', { policies: 'default', ...body })).body.auth.lease_duration;
+
+test('tokens live by them', async () => {
+  assert.deepEqual([await lifeOf({}), await lifeOf({ ttl: '1h' }), await lifeOf({ ttl: '10h' }), await lifeOf({ period: '10h' })], [1800, 3600, 7200, 7200]);
+  const { client_token: token } = (await post('auth/token/create', { policies: 'default' })).body.auth;
+  assert.equal((await post('auth/token/renew-self', { increment: '10h' }, token)).body.auth.lease_duration, 7200);
+});
+
+test('mounts show them as what is in force, and may set other ones', async () => {
+  await post('sys/auth/people', { type: 'userpass' });
+  const tuned = async () => (await call(server.address, 'GET', 'sys/auth/people/tune', { token: 'root-token' })).body.data;
+  const { default_lease_ttl, max_lease_ttl } = await tuned();
+  assert.deepEqual([default_lease_ttl, max_lease_ttl], [1800, 7200]);
+  await post('auth/people/users/ann', { password: 'right' });
+  const logIn = async (): Promise<number> => (await post('auth/people/login/ann', { password: 'right' }, undefined)).body.auth.lease_duration;
+  assert.equal(await logIn(), 1800);
+  assert.equal((await post('sys/auth/people/tune', { default_lease_ttl: '3h' })).status, 400);
+  assert.equal((await post('sys/auth/people/tune', { default_lease_ttl: '3h', max_lease_ttl: '4h' })).status, 204);
+  assert.equal(await logIn(), 10_800);
+});
