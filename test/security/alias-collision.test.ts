@@ -23,7 +23,7 @@ before(async () => {
 after(async () => { await server.stop(); await provider.close(); });
 
 const logIn = async (mount: string, sub: string) => post(`auth/${mount}/login`, { role: 'r', jwt: await provider.sign({ sub }) }, undefined);
-const entityOf = async (mount: string, sub: string): Promise<string> => (await logIn(mount, sub)).body.auth.entity_id;
+const entityOf = async (mount: string, sub: string): Promise<string> => (await logIn(mount, sub)).body.auth.entity_id as string;
 
 test('the same name at two mounts is two entities, and what one is given the other does not have', async () => {
   const [first, second] = [await entityOf('one', 'ann'), await entityOf('two', 'ann')];

@@ -1,6 +1,6 @@
 // Class 11, the result of a login on error (CVE-2026-46405, GHSA-rh46): whatever fails after a token was made (the audit of the answer, its
 // wrapping), nobody has the token and it is not there. And what only the core may ask of an engine cannot be asked by a request.
-/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment -- bodies of any shape */
+/* eslint-disable @typescript-eslint/no-unsafe-member-access -- bodies of any shape */
 
 import assert from 'node:assert/strict';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';

@@ -1,6 +1,6 @@
 // Class 14, JWT claims (CVE-2024-5798, CVE-2020-16250, CVE-2020-16251): what a token says counts only where it is signed as the mount's
 // configuration wants, for this audience, by this issuer, at this time. Static keys, on a clock that the test sets.
-/* eslint-disable @typescript-eslint/no-unsafe-member-access -- bodies of any shape */
+ 
 
 import assert from 'node:assert/strict';
 import { createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, sign as signBytes } from 'node:crypto';

@@ -12,7 +12,7 @@ before(async () => { server = await startUnsealed({ now: () => clock.ms }); });
 after(() => server.stop());
 
 const post = (path: string, body: object, token = server.root) => server.call('POST', path, { body, token });
-const make = async (body: object, token?: string): Promise<string> => (await post('auth/token/create', body, token)).body.auth.client_token;
+const make = async (body: object, token?: string): Promise<string> => (await post('auth/token/create', body, token)).body.auth.client_token as string;
 const self = (token: string) => server.call('GET', 'auth/token/lookup-self', { token });
 const ends = async (token: string): Promise<number> => (Date.parse((await self(token)).body.data.expire_time) - clock.ms) / 1000;
 

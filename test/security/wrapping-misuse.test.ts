@@ -15,7 +15,7 @@ before(async () => {
 after(() => server.stop());
 
 const call = (method: string, path: string, token: string | undefined, body?: object) => server.call(method, path, { token, ...(body === undefined ? {} : { body }) });
-const wrapped = async (): Promise<string> => (await server.call('GET', 'secret/data/wrapped', { headers: { 'X-Vault-Wrap-TTL': '60s' } })).body.wrap_info.token;
+const wrapped = async (): Promise<string> => (await server.call('GET', 'secret/data/wrapped', { headers: { 'X-Vault-Wrap-TTL': '60s' } })).body.wrap_info.token as string;
 
 test('of twenty who unwrap one token at once, in either form, exactly one gets the secret', async () => {
   const token = await wrapped();

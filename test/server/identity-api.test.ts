@@ -50,7 +50,7 @@ describe('identity/entity', () => {
     ['an alias without a mount', 'identity/entity-alias', { name: 'x' }, /missing mount_accessor/],
     ['an alias without a name', 'identity/entity-alias', { mount_accessor: 'auth_token_builtin' }, /name of an alias/],
     ['root in a group', 'identity/group', { name: 'g', policies: 'root' }, /cannot contain root/],
-    ['a group of groups', 'identity/group', { name: 'g', member_group_ids: [UNKNOWN] }, /member_group_ids/],
+    ['a member group that is not there', 'identity/group', { name: 'g', member_group_ids: [UNKNOWN] }, /member group does not exist/],
     ['a member who is not there', 'identity/group', { name: 'g', member_entity_ids: [UNKNOWN] }, /does not exist/],
     ['an unknown type of group', 'identity/group', { name: 'g', type: 'x' }, /internal or external/],
     ['an alias of no group', 'identity/group-alias', { name: 'g', mount_accessor: 'auth_token_builtin', canonical_id: UNKNOWN }, /canonical_id/],
@@ -127,5 +127,33 @@ describe('identity/group', () => {
     for (const group of [id, external]) assert.equal((await server.call('DELETE', `identity/group/id/${group}`)).status, 204);
     assert.equal((await server.call('LIST', 'identity/group/id')).status, 404);
     await server.call('DELETE', `identity/entity/id/${entity}`);
+  });
+
+  test('groups of groups: the policies of all above count, at once, and leave when a link does', async () => {
+    const group = async (body: object) => (await server.call('POST', 'identity/group', { body })).body.data.id as string;
+    await server.call('POST', 'sys/auth/staff', { body: { type: 'userpass' } });
+    await server.call('POST', 'auth/staff/users/eve', { body: { password: 'right' } });
+    const { client_token: token, entity_id: entity } = (await server.call('POST', 'auth/staff/login/eve', { token: undefined, body: { password: 'right' } })).body.auth as { client_token: string; entity_id: string };
+    await server.call('PUT', 'sys/policies/acl/top', { body: { policy: 'path "secret/data/top" { capabilities = ["create", "update"] }' } });
+    const team = await group({ name: 'team', member_entity_ids: [entity] });
+    const department = await group({ name: 'department', member_group_ids: [team] });
+    const company = await group({ name: 'company', policies: 'top', member_group_ids: [department] });
+    const write = async () => (await server.call('POST', 'secret/data/top', { token, body: { data: { a: 1 } } })).status;
+    assert.equal(await write(), 200);
+    const shown = (await server.call('GET', `identity/entity/id/${entity}`)).body.data;
+    assert.deepEqual([shown.direct_group_ids, shown.inherited_group_ids, shown.group_ids], [[team], [department, company], [team, department, company]]);
+    const middle = (await server.call('GET', `identity/group/id/${department}`)).body.data;
+    assert.deepEqual([middle.member_group_ids, middle.parent_group_ids, middle.member_entity_ids], [[team], [company], []]);
+    for (const members of [[company], [team], [department, team]]) {
+      assert.equal((await server.call('POST', `identity/group/id/${team}`, { body: { member_group_ids: members } })).status, 400, 'a circle');
+    }
+    assert.equal((await server.call('POST', 'identity/group', { body: { name: 'ext2', type: 'external', member_group_ids: [team] } })).status, 400);
+    assert.equal((await server.call('DELETE', `identity/group/id/${department}`)).status, 204);
+    assert.equal(await write(), 403);
+    assert.equal((await server.call('GET', `identity/group/id/${company}`)).body.data.member_group_ids, null);
+    assert.equal((await server.call('POST', `identity/group/id/${company}`, { body: { member_group_ids: team } })).status, 204);
+    assert.equal(await write(), 200);
+    assert.equal((await server.call('POST', `identity/group/id/${company}`, { body: { member_group_ids: [] } })).status, 204);
+    assert.equal(await write(), 403);
   });
 });

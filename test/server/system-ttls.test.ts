@@ -1,5 +1,5 @@
 // `default_lease_ttl` and `max_lease_ttl` of the server's configuration: what lives how long where nobody says so, and at most.
-/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-argument -- bodies of any shape */
+/* eslint-disable @typescript-eslint/no-unsafe-member-access, @typescript-eslint/no-unsafe-assignment, @typescript-eslint/no-unsafe-argument -- bodies of any shape */
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -20,7 +20,7 @@ before(async () => {
 });
 after(async () => { await server.close(); remove(); });
 
-const lifeOf = async (body: object): Promise<number> => (await post('auth/token/create', { policies: 'default', ...body })).body.auth.lease_duration;
+const lifeOf = async (body: object): Promise<number> => (await post('auth/token/create', { policies: 'default', ...body })).body.auth.lease_duration as number;
 
 test('tokens live by them', async () => {
   assert.deepEqual([await lifeOf({}), await lifeOf({ ttl: '1h' }), await lifeOf({ ttl: '10h' }), await lifeOf({ period: '10h' })], [1800, 3600, 7200, 7200]);
@@ -30,11 +30,11 @@ test('tokens live by them', async () => {
 
 test('mounts show them as what is in force, and may set other ones', async () => {
   await post('sys/auth/people', { type: 'userpass' });
-  const tuned = async () => (await call(server.address, 'GET', 'sys/auth/people/tune', { token: 'root-token' })).body.data;
+  const tuned = async () => (await call(server.address, 'GET', 'sys/auth/people/tune', { token: 'root-token' })).body.data as Record<string, unknown>;
   const { default_lease_ttl, max_lease_ttl } = await tuned();
   assert.deepEqual([default_lease_ttl, max_lease_ttl], [1800, 7200]);
   await post('auth/people/users/ann', { password: 'right' });
-  const logIn = async (): Promise<number> => (await post('auth/people/login/ann', { password: 'right' }, undefined)).body.auth.lease_duration;
+  const logIn = async (): Promise<number> => (await post('auth/people/login/ann', { password: 'right' }, undefined)).body.auth.lease_duration as number;
   assert.equal(await logIn(), 1800);
   assert.equal((await post('sys/auth/people/tune', { default_lease_ttl: '3h' })).status, 400);
   assert.equal((await post('sys/auth/people/tune', { default_lease_ttl: '3h', max_lease_ttl: '4h' })).status, 204);

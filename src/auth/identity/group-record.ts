@@ -16,6 +16,8 @@ const groupSchema = z.strictObject({
   metadata: z.record(z.string(), z.string()).readonly(),
   /** Ids of entities; of a merged entity the id it had. */
   members: z.array(z.uuid()).readonly(),
+  /** Ids of groups whose members are members of this one, too; internal groups only. Records from before there were any have none. */
+  memberGroups: z.array(z.uuid()).readonly().default([]),
   /** What an external group is called at one auth mount. */
   alias: z.strictObject({ id: z.uuid(), mountAccessor: z.string().min(1), name: z.string().min(1) }).readonly().nullable(),
   createdAt: time,

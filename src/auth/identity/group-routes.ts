@@ -1,4 +1,4 @@
-// `identity/group`, `identity/group-alias` and `identity/lookup/group`, in Vault's shapes. Groups of groups are not offered.
+// `identity/group`, `identity/group-alias` and `identity/lookup/group`, in Vault's shapes.
 
 import type { JsonObject, LogicalRequest, LogicalResponse, Operation } from '../../core/logical.ts';
 import { PurserError } from '../../lib/errors.ts';
@@ -7,7 +7,7 @@ import { entityWish } from './entity-input.ts';
 import type { EntityStore } from './entity-store.ts';
 import type { Group } from './group-record.ts';
 import type { GroupStore, GroupWish } from './group-store.ts';
-import { listed, MAX_LISTED_INFO, type MountOf } from './identity-json.ts';
+import { listed, listOrNull, MAX_LISTED_INFO, type MountOf } from './identity-json.ts';
 
 /** @param name the last segment of a path that ends in `/:`; else empty */
 export type Handler = (request: LogicalRequest, name: string) => Promise<LogicalResponse | undefined>;
@@ -22,7 +22,7 @@ export interface GroupRoutesOptions {
 /** A trailing '/' is a list; `/:` stands for one more segment. */
 export function groupRoutes(options: GroupRoutesOptions): (readonly [string, Handlers])[] {
   const { groups, mountOf } = options;
-  const show = (group: Group | undefined): LogicalResponse | undefined => group && { data: groupData(group, mountOf) };
+  const show = (group: Group | undefined): LogicalResponse | undefined => group && { data: groupData(group, groups, mountOf) };
   const remove = async (group: Group | undefined): Promise<undefined> => {
     if (group !== undefined) await groups.delete(group.id);
   };
@@ -45,13 +45,15 @@ export function groupRoutes(options: GroupRoutesOptions): (readonly [string, Han
 }
 
 async function writeGroup({ groups, store }: GroupRoutesOptions, data: JsonObject): Promise<LogicalResponse | undefined> {
-  if ((stringListField(data, 'member_group_ids') ?? []).length > 0) throw new PurserError('ERR_REQUEST_INVALID', 'member_group_ids is not supported', { hint: 'name the entities in member_entity_ids' });
   const type = stringField(data, 'type') || undefined;
   if (type !== undefined && type !== 'internal' && type !== 'external') throw invalid('group type must be internal or external');
   const fields = entityWish({ ...data, disabled: null });
   const members = stringListField(data, 'member_entity_ids');
   for (const id of members ?? []) if (await store.find({ id }) === undefined) throw invalid('a member entity does not exist');
-  const wish: GroupWish = { ...fields, ...(type === undefined ? {} : { type }), ...(members === undefined ? {} : { members }) };
+  const memberGroups = stringListField(data, 'member_group_ids');
+  const wish: GroupWish = {
+    ...fields, ...(type === undefined ? {} : { type }), ...(members === undefined ? {} : { members }), ...(memberGroups === undefined ? {} : { memberGroups }),
+  };
   const { group, isNew } = await groups.write(wish);
   return isNew ? { data: { id: group.id, name: group.name } } : undefined;
 }
@@ -80,11 +82,12 @@ function lookUp(groups: GroupStore, data: JsonObject): Group | undefined {
   return aliasId === '' ? groups.byAlias(mountAccessor, aliasName) : groups.byAliasId(aliasId);
 }
 
-function groupData(group: Group, mountOf: MountOf): JsonObject {
+function groupData(group: Group, groups: GroupStore, mountOf: MountOf): JsonObject {
   const { id, name, type, policies, metadata, members, createdAt, updatedAt } = group;
+  const memberGroups = group.memberGroups.filter((member) => groups.byId(member) !== undefined);
   return {
-    alias: showAlias(group, mountOf)?.data ?? {}, creation_time: new Date(createdAt).toISOString(), id, last_update_time: new Date(updatedAt).toISOString(), member_entity_ids: members, member_group_ids: null,
-    metadata: Object.keys(metadata).length === 0 ? null : metadata, name, namespace_id: 'root', parent_group_ids: null, policies, type,
+    alias: showAlias(group, mountOf)?.data ?? {}, creation_time: new Date(createdAt).toISOString(), id, last_update_time: new Date(updatedAt).toISOString(), member_entity_ids: members, member_group_ids: listOrNull(memberGroups),
+    metadata: Object.keys(metadata).length === 0 ? null : metadata, name, namespace_id: 'root', parent_group_ids: listOrNull(groups.graph.parentsOf(id).map((parent) => parent.id)), policies, type,
   };
 }
 

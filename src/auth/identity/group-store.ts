@@ -9,6 +9,7 @@ import { encodeRecord } from '../../lib/json-record.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
 import { aliasName, type EntityWish } from './entity-input.ts';
 import type { Entity } from './entity-record.ts';
+import { GroupGraph } from './group-graph.ts';
 import { parseGroup, type Group } from './group-record.ts';
 
 const MAX_GROUPS = 10_000;
@@ -19,6 +20,7 @@ const NO_POLICIES: readonly string[] = [];
 export interface GroupWish extends Omit<EntityWish, 'disabled'> {
   readonly type?: Group['type'];
   readonly members?: readonly string[];
+  readonly memberGroups?: readonly string[];
 }
 
 export class GroupStore {
@@ -28,6 +30,7 @@ export class GroupStore {
   readonly #lock = new KeyedLock();
   /** Entity → what its groups give; dropped with every change of a group. */
   #policies = new WeakMap<Entity, readonly string[]>();
+  #graph: GroupGraph | undefined;
 
   private constructor(view: View, now: () => number, groups: Map<string, Group>) {
     this.#view = view;
@@ -49,13 +52,23 @@ export class GroupStore {
   policiesOf(entity: Entity): readonly string[] {
     if (this.#groups.size === 0) return NO_POLICIES;
     let policies = this.#policies.get(entity);
-    if (policies === undefined) this.#policies.set(entity, policies = [...new Set(this.of(entity).flatMap((group) => group.policies))].sort());
+    if (policies === undefined) this.#policies.set(entity, policies = [...new Set(this.allOf(entity).flatMap((group) => group.policies))].sort());
     return policies;
   }
 
-  /** The groups an entity is a member of. */
+  /** The groups an entity is a member of itself. */
   of(entity: Entity): Group[] {
     return [...this.#groups.values()].filter((group) => isMember(group, entity));
+  }
+
+  /** Those, and the groups that these are members of. */
+  allOf(entity: Entity): Group[] {
+    const direct = this.of(entity);
+    return [...direct, ...this.graph.above(direct)];
+  }
+
+  get graph(): GroupGraph {
+    return this.#graph ??= new GroupGraph(this.#groups.values());
   }
 
   all(): Group[] {
@@ -91,11 +104,13 @@ export class GroupStore {
       if (before !== undefined && wish.type !== undefined && wish.type !== before.type) throw invalid('group type cannot be changed');
       const type = before?.type ?? wish.type ?? 'internal';
       if (type === 'external' && (wish.members ?? []).length > 0) throw invalid("member entities can't be set manually for external groups");
-      if ((wish.members ?? []).length > MAX_MEMBERS) throw invalid(`a group has at most ${MAX_MEMBERS} members`);
+      if (type === 'external' && (wish.memberGroups ?? []).length > 0) throw invalid("member groups can't be set for external groups");
+      if ((wish.members ?? []).length > MAX_MEMBERS || (wish.memberGroups ?? []).length > MAX_MEMBERS) throw invalid(`a group has at most ${MAX_MEMBERS} members`);
+      const memberGroups = this.#membersOf(before, wish.memberGroups);
       const now = this.#now();
       const id = before?.id ?? randomUUID();
-      const empty = { v: 1, name: `group_${id.slice(0, 8)}`, policies: [], metadata: {}, members: [], alias: null, createdAt: now } as const;
-      const group: Group = { ...before ?? empty, ...wish, id, type, updatedAt: now, members: type === 'external' ? before?.members ?? [] : [...new Set(wish.members ?? before?.members ?? [])] };
+      const empty = { v: 1, name: `group_${id.slice(0, 8)}`, policies: [], metadata: {}, members: [], memberGroups: [], alias: null, createdAt: now } as const;
+      const group: Group = { ...before ?? empty, ...wish, id, type, updatedAt: now, memberGroups, members: type === 'external' ? before?.members ?? [] : [...new Set(wish.members ?? before?.members ?? [])] };
       await this.#store(group);
       return { group, isNew: before === undefined };
     });
@@ -105,7 +120,7 @@ export class GroupStore {
     return this.#locked(async () => {
       // Giving nothing any more comes first: a failed write leaves the group to the next start only.
       if (!this.#groups.delete(id)) return;
-      this.#policies = new WeakMap();
+      this.#changed();
       await this.#view.delete(id);
     });
   }
@@ -157,7 +172,21 @@ export class GroupStore {
   async #store(group: Group): Promise<void> {
     await this.#view.put(group.id, encodeRecord(group));
     this.#groups.set(group.id, group);
+    this.#changed();
+  }
+
+  #changed(): void {
     this.#policies = new WeakMap();
+    this.#graph = undefined;
+  }
+
+  /** The wished member groups, else those there were; groups that are gone count no more. */
+  #membersOf(before: Group | undefined, wished: readonly string[] | undefined): readonly string[] {
+    if (wished === undefined) return before?.memberGroups.filter((id) => this.#groups.has(id)) ?? [];
+    const members = [...new Set(wished)];
+    if (!members.every((id) => this.#groups.has(id))) throw invalid('a member group does not exist');
+    if (before !== undefined && [before, ...this.graph.above([before])].some(({ id }) => members.includes(id))) throw invalid('a group cannot be a member of itself, not even through others');
+    return members;
   }
 
   #locked<T>(action: () => Promise<T>): Promise<T> {

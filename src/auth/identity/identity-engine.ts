@@ -70,8 +70,10 @@ export class IdentityEngine implements Engine {
   async #readEntity(selector: EntitySelector): Promise<LogicalResponse | undefined> {
     const entity = await this.#options.store.find(selector);
     if (entity === undefined) return undefined;
-    const groupIds = this.#options.groups.of(entity).map(({ id }) => id);
-    return { data: { ...entityData(entity, this.#options.mountOf), direct_group_ids: groupIds, group_ids: groupIds } };
+    const { groups } = this.#options;
+    const direct = groups.of(entity);
+    const [directIds, inheritedIds] = [direct, groups.graph.above(direct)].map((list) => list.map(({ id }) => id)) as [string[], string[]];
+    return { data: { ...entityData(entity, this.#options.mountOf), direct_group_ids: directIds, inherited_group_ids: inheritedIds, group_ids: [...directIds, ...inheritedIds] } };
   }
 
   async #listEntities(by: 'id' | 'name'): Promise<LogicalResponse> {

@@ -18,7 +18,7 @@ export function listed(keys: readonly string[], info: readonly (readonly [string
 export function entityData(entity: Entity, mountOf: MountOf): JsonObject {
   return {
     aliases: entity.aliases.map((alias) => aliasData(alias, entity, mountOf)),
-    creation_time: timeText(entity.createdAt), disabled: entity.disabled, id: entity.id, inherited_group_ids: [],
+    creation_time: timeText(entity.createdAt), disabled: entity.disabled, id: entity.id,
     last_update_time: timeText(entity.updatedAt), merged_entity_ids: listOrNull(entity.mergedIds), metadata: mapOrNull(entity.metadata), name: entity.name,
     namespace_id: 'root', policies: entity.policies,
   };
@@ -54,6 +54,6 @@ function mapOrNull(map: Readonly<Record<string, string>>): JsonObject | null {
   return Object.keys(map).length === 0 ? null : map;
 }
 
-function listOrNull(list: readonly string[]): readonly string[] | null {
+export function listOrNull(list: readonly string[]): readonly string[] | null {
   return list.length === 0 ? null : list;
 }

@@ -61,6 +61,20 @@ describe('GroupStore', () => {
     assert.deepEqual(groups.policiesOf(ann), []);
   });
 
+  test('member groups give through any number of groups, over a restart, and a stored circle ends the walk', async () => {
+    const { view, entities, groups, reopened } = await setUp();
+    const ann = await entities.logIn('m', { name: 'ann' });
+    let below = (await groups.write({ name: 'g0', policies: ['p0'], members: [ann.id] })).group;
+    const first = below;
+    for (let n = 1; n <= 20; n++) below = (await groups.write({ name: `g${n}`, policies: [`p${n}`], memberGroups: [below.id, first.id] })).group;
+    for (const store of [groups, await reopened()]) assert.equal(store.policiesOf(ann).length, 21);
+    await assert.rejects(groups.write({ id: first.id, memberGroups: [below.id] }), INVALID(/member of itself/));
+    await groups.write({ id: first.id, name: 'renamed' });
+    assert.equal(groups.policiesOf(ann).length, 21);
+    await view.sub('group/').put(first.id, Buffer.from(JSON.stringify({ ...first, memberGroups: [below.id] })));
+    assert.equal((await reopened()).policiesOf(ann).length, 21);
+  });
+
   test('a merged entity keeps what its parts were members of, and a login can put it out of it', async () => {
     const { entities, groups } = await setUp();
     const [ann, bob] = [await entities.logIn('m1', { name: 'ann' }), await entities.logIn('m2', { name: 'bob' })];
