@@ -17,7 +17,7 @@ case ${1:-} in
       echo "install: the agent still runs; stop it, then: purser runtime uninstall; purser agent release" >&2
       exit 1
     fi
-    rm -rf "$library" "$binary/purser" "$units/purser-server.service" "$units/purser-agent.service"
+    rm -rf "$library" "$binary/purser" "$units"/purser-{server,agent,driver}.service
     echo "removed; /var/lib/purser with identities and data is still there"
     exit 0 ;;
   *) echo "usage: scripts/install.sh [--uninstall]" >&2; exit 2 ;;
@@ -47,7 +47,7 @@ node -e '
 ln -sfn /usr/local/lib/purser/purser "$binary/purser"
 if [ -n "${DESTDIR:-}" ] || [ -d /run/systemd/system ]; then
   mkdir -p "$units"
-  cp deploy/purser-server.service deploy/purser-agent.service "$units/"
+  cp deploy/purser-{server,agent,driver}.service "$units/"
   [ -n "${DESTDIR:-}" ] || systemctl daemon-reload
 fi
 echo "installed $("$library/purser" --version) in /usr/local/lib/purser"

@@ -97,8 +97,9 @@ export class Installation {
     this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', this.stateDirectory]);
   }
 
+  /** As its systemd unit does: root without a capability. */
   async startDriver(): Promise<void> {
-    this.#spawn('driver', PURSER, ['driver', '--state-dir', this.stateDirectory]);
+    this.#spawn('driver', 'setpriv', ['--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', PURSER, 'driver', '--state-dir', this.stateDirectory]);
     await eventually('the driver', () => this.answers('/run/docker/plugins/purser.sock'), 20_000);
   }
 

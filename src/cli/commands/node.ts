@@ -19,14 +19,14 @@ export function registerNode(program: Command, context: CommandContext): void {
   withRemoteOptions(node.command('token').description('a one-time token that a host joins with'))
     .option('--ttl <duration>', 'how long it is good (default 1h)').option('--uses <number>', 'how many hosts may join with it (default 1)')
     .option('--driver', 'the node may also answer Swarm for secrets (managers)')
-    .option('--swarm', 'print one line to paste on each host: joins, starts the agent, installs the runtime')
+    .option('--swarm', 'print one line to paste on each host: joins, starts the agent (with --driver also the driver), installs the runtime')
     .action(async (options: TokenOptions) => {
       const data = await connectWithToken(options).write('auth/node/join-token', {
         ...(options.ttl === undefined ? {} : { ttl: options.ttl }), ...(options.driver === true ? { driver: true } : {}),
         ...(options.uses === undefined ? {} : { num_uses: usesOf(options.uses) }),
       }) as { token: string; expire_time: string };
       if (formatOf(options) === 'json') { context.output.json(data); return; }
-      context.output.line(options.swarm === true ? hostLine(data.token) : data.token);
+      context.output.line(options.swarm === true ? hostLine(data.token, options.driver === true) : data.token);
       context.output.note(`good ${options.uses === undefined || options.uses === '1' ? 'once' : `for ${options.uses} hosts`}, until ${data.expire_time}`);
       context.output.note(options.swarm === true ? 'purser: hint: as root on each host where scripts/install.sh ran; the token in it is a secret'
         : 'purser: hint: on the host: purser agent join --token - (and paste it)');
@@ -45,8 +45,8 @@ export function registerNode(program: Command, context: CommandContext): void {
 }
 
 /** printf of a shell puts the token into no process's arguments. A host that has joined already goes on with what is left to do. */
-function hostLine(token: string): string {
-  return `{ test -e /var/lib/purser/agent/node.json || printf %s '${token}' | purser agent join --token -; } && systemctl enable --now purser-agent && purser runtime install`;
+function hostLine(token: string, isDriver: boolean): string {
+  return `{ test -e /var/lib/purser/agent/node.json || printf %s '${token}' | purser agent join --token -; } && systemctl enable --now purser-agent${isDriver ? ' purser-driver' : ''} && purser runtime install`;
 }
 
 function usesOf(text: string): number {
