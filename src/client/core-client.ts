@@ -40,7 +40,7 @@ export interface WatchOptions {
   /** The stream to resume, and the last sequence number that was handled. */
   readonly stream?: string | undefined;
   readonly after?: number | undefined;
-  /** Also hear when grants change; such a stream is never resumed. */
+  /** Also hear when grants change; such a stream is never resumed, and refused when the core does not confirm it. */
   readonly grants?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Milliseconds without a byte before the stream counts as dead. Default 30,000. */
@@ -160,7 +160,12 @@ export class CoreClient {
   async *watch(options: WatchOptions = {}): AsyncGenerator<WatchFrame, void, undefined> {
     // Only agents watch; the command line starts without the frames and their schemas.
     const { readFrames } = await import('./watch.ts');
-    yield* this.#stream(encodePath('node/watch', { stream: options.stream, after: options.after, grants: options.grants }), options.signal, (response) => readFrames(response, options.silenceMs));
+    const path = encodePath('node/watch', { stream: options.stream, after: options.after, grants: options.grants });
+    for await (const frame of this.#stream(path, options.signal, (response) => readFrames(response, options.silenceMs))) {
+      // Who answers from memory must not take silence about grants for their being as they were.
+      if (frame.type === 'hello' && options.grants === true && frame.grants !== true) throw protocolError('a watch stream that would not tell of grants');
+      yield frame;
+    }
   }
 
   /** The audit log from now on (`sys/audit/tail`); ends when the core ends it. @throws as `watch` */

@@ -38,7 +38,8 @@ export class SecretMemory {
 
   /** A copy of what is remembered for this request. */
   get(request: SwarmSecretRequest): SwarmSecret | undefined {
-    for (const key of [keyFor(request, 'service'), keyFor(request, 'node')]) {
+    const use = useKey(request);
+    for (const key of [use, nodeKey(use, request)]) {
       const entry = this.#entries.get(key);
       if (entry === undefined) continue;
       this.#entries.delete(key);
@@ -103,5 +104,10 @@ export function useKey(request: SwarmSecretRequest): string {
 }
 
 function keyFor(request: SwarmSecretRequest, scope: 'service' | 'node'): string {
-  return scope === 'service' ? useKey(request) : `${useKey(request)} ${request.node_id}`;
+  const use = useKey(request);
+  return scope === 'service' ? use : nodeKey(use, request);
+}
+
+function nodeKey(use: string, request: SwarmSecretRequest): string {
+  return `${use} ${request.node_id}`;
 }

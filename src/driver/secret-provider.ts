@@ -1,7 +1,8 @@
-// Docker's `docker.secretprovider/1.0` protocol as an Express application: what swarmkit sends and expects back
-// (swarmkit manager/drivers/provider.go). Every answer has DoNotReuse, because without it swarmkit starts a task with a
+// Docker's `docker.secretprovider/1.0` protocol: what swarmkit sends and expects back (swarmkit manager/drivers/provider.go). The one call that a
+// manager makes for each task, with everything else waiting for it, goes past Express, which would cost as much again as the answer. Every answer has DoNotReuse, because without it swarmkit starts a task with a
 // stale value when this driver refuses one. Docker throws the reason of a refusal away, so it is logged here.
 
+import type { IncomingMessage, RequestListener } from 'node:http';
 import express from 'express';
 import type { Express, Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
@@ -33,15 +34,29 @@ const getSecretSchema = z.object({
  * @param timeoutMs bound of one answer, in milliseconds
  * @param volumes answers the calls for volumes, which come to the same socket
  */
-export function secretProvider(source: SecretSource, log: Logger, timeoutMs = ANSWER_TIMEOUT_MS, volumes?: RequestHandler): Express {
+export function secretProvider(source: SecretSource, log: Logger, timeoutMs = ANSWER_TIMEOUT_MS, volumes?: RequestHandler): RequestListener {
+  const others = otherCalls(log, volumes);
+  return (request, response) => {
+    if (request.method !== 'POST' || request.url !== '/SecretProvider.GetSecret') {
+      others(request, response);
+      return;
+    }
+    void readText(request).then(async (body) => {
+      if (body === undefined) log.warn({ status: 413 }, 'a request of the driver socket was not valid');
+      const text = JSON.stringify(body === undefined ? INVALID : await getSecret(body, source, log, timeoutMs));
+      response.writeHead(body === undefined ? 413 : 200, { 'Content-Type': DOCKER_PLUGIN_TYPE, 'Content-Length': Buffer.byteLength(text) }).end(text);
+    }, () => { response.destroy(); });
+  };
+}
+
+const INVALID = { Err: 'the request is not valid', DoNotReuse: true };
+
+function otherCalls(log: Logger, volumes: RequestHandler | undefined): Express {
   const application = express();
   application.disable('x-powered-by').disable('etag');
   // Docker sends JSON without a content type.
   application.use(express.text({ type: () => true, limit: MAX_BODY_BYTES, defaultCharset: 'utf-8' }));
   application.post('/Plugin.Activate', (_request, response) => answer(response, { Implements: PLUGIN_IMPLEMENTS }));
-  application.post('/SecretProvider.GetSecret', async (request: Request, response: Response) => {
-    answer(response, await getSecret(request.body as unknown, source, log, timeoutMs));
-  });
   if (volumes !== undefined) application.post(/^\/VolumeDriver\.[A-Za-z]+$/, volumes);
   application.use((_request, response) => answer(response, { Err: 'there is no such call' }, 404));
   application.use((error: unknown, _request: Request, response: Response, next: express.NextFunction) => {
@@ -49,12 +64,26 @@ export function secretProvider(source: SecretSource, log: Logger, timeoutMs = AN
     // body-parser's errors carry an HTTP status; their text may quote the body.
     const status = (error as { status?: unknown }).status;
     log.warn({ status }, 'a request of the driver socket was not valid');
-    answer(response, { Err: 'the request is not valid', DoNotReuse: true }, typeof status === 'number' ? status : 500);
+    answer(response, INVALID, typeof status === 'number' ? status : 500);
   });
   return application;
 }
 
-async function getSecret(body: unknown, source: SecretSource, log: Logger, timeoutMs: number): Promise<object> {
+/** The body, whatever its type; undefined when it is too large: then the rest is read away, because a peer that still writes would not see the answer. */
+function readText(request: IncomingMessage): Promise<string | undefined> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    request.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= MAX_BODY_BYTES) chunks.push(chunk);
+    });
+    request.on('end', () => { resolve(length > MAX_BODY_BYTES ? undefined : Buffer.concat(chunks).toString('utf8')); });
+    request.on('error', reject);
+  });
+}
+
+async function getSecret(body: string, source: SecretSource, log: Logger, timeoutMs: number): Promise<object> {
   const started = performance.now();
   let request: SwarmSecretRequest | undefined;
   try {
@@ -62,7 +91,7 @@ async function getSecret(body: unknown, source: SecretSource, log: Logger, timeo
     const secret = await withDeadline(source(request), timeoutMs, () =>
       new PurserError('ERR_CLIENT_UNREACHABLE', `the core did not answer within ${timeoutMs / 1000} s`));
     requireDeliverable(secret.value);
-    log.info({ ...about(request), path: secret.path, version: secret.version, memory: secret.isFromMemory, ms: Number((performance.now() - started).toFixed(2)) }, 'secret given to a task');
+    log[secret.isFromMemory ? 'debug' : 'info']({ ...about(request), path: secret.path, version: secret.version, memory: secret.isFromMemory, ms: Number((performance.now() - started).toFixed(2)) }, 'secret given to a task');
     return { Value: Buffer.from(secret.value).toString('base64'), DoNotReuse: true };
   } catch (error) {
     const reason = isPurserError(error) ? error.message : 'the driver failed';
@@ -72,8 +101,8 @@ async function getSecret(body: unknown, source: SecretSource, log: Logger, timeo
 }
 
 /** @throws ERR_REQUEST_INVALID */
-function readRequest(body: unknown): SwarmSecretRequest {
-  if (typeof body !== 'string' || body === '') {
+function readRequest(body: string): SwarmSecretRequest {
+  if (body === '') {
     throw new PurserError('ERR_REQUEST_INVALID', 'the request of Docker has no body', { hint: 'Docker loses it when it sends a request again because this driver was away; Swarm tries the task again by itself' });
   }
   let value: unknown;

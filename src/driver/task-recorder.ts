@@ -15,8 +15,9 @@ export interface TaskRecorderOptions {
 
 interface Group { readonly use: SwarmSecretUse; readonly tasks: Map<string, SwarmTask>; readonly since: number }
 
-/** Calls that come together are told together. */
+/** Calls that come together are told together: the first ones soon, because an agent may wait for it, and more of them at a time while more come. */
 const GATHER_MS = 10;
+const GATHER_MORE_MS = 100;
 const LATE_MS = 2000;
 const RETRY_MS = 500;
 const MAX_UNTOLD = 5000;
@@ -58,8 +59,8 @@ export class TaskRecorder {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    await sleep(GATHER_MS);
-    for (let failures = 0; this.#groups.size > 0 && !signal.aborted;) {
+    for (let failures = 0, gather = GATHER_MS; this.#groups.size > 0 && !signal.aborted; gather = GATHER_MORE_MS) {
+      await sleep(gather, undefined, { signal }).catch(() => undefined);
       try {
         for (const [key, group] of this.#groups) await this.#tell(key, group);
         failures = 0;

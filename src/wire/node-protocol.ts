@@ -87,7 +87,7 @@ export const identityResponseSchema = z.object({ workloads: z.array(z.object({ i
 export type IdentityResponse = z.infer<typeof identityResponseSchema>;
 
 export const watchFrameSchema = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('hello'), stream: text(64), seq: version, resumed: z.boolean() }),
+  z.object({ type: z.literal('hello'), stream: text(64), seq: version, resumed: z.boolean(), grants: z.literal(true).exactOptional() }),
   z.object({ type: z.literal('changed'), seq: version, path: text(4096), version }),
   z.object({ type: z.literal('heartbeat'), seq: version }),
   z.object({ type: z.literal('grants'), seq: version }),

@@ -197,7 +197,7 @@ test('TLS trusts the given CA alone, and the name in the certificate', async () 
   assert.equal(createHash('sha256').update(new X509Certificate(right.authority).raw).digest('hex').length, 64);
 });
 
-async function framesOf(text: string | ((response: ServerResponse) => void), options: { silenceMs?: number; signal?: AbortSignal } = {}): Promise<WatchFrame[]> {
+async function framesOf(text: string | ((response: ServerResponse) => void), options: { silenceMs?: number; signal?: AbortSignal; grants?: boolean } = {}): Promise<WatchFrame[]> {
   const { client: core } = await serve((_request, response) => {
     response.writeHead(200);
     if (typeof text === 'string') response.end(text);
@@ -226,6 +226,12 @@ test('watch() refuses frames that are too long or not known', async () => {
   for (const text of [`{"type":"changed","path":"${'x'.repeat(70_000)}"}\n`, 'x'.repeat(70_000), '{"type":"other"}\n', 'not json\n', '{"type":"changed","seq":-1,"path":"a","version":1}\n']) {
     await assert.rejects(framesOf(text), { code: 'ERR_CLIENT_PROTOCOL' });
   }
+});
+
+test('watch() with grants leaves a stream whose hello does not confirm them, before it gives a frame', async () => {
+  const hello = { type: 'hello', stream: 's', seq: 0, resumed: false };
+  assert.equal((await framesOf(`${JSON.stringify({ ...hello, grants: true })}\n`, { grants: true })).length, 1);
+  for (const grants of [undefined, false]) await assert.rejects(framesOf(`${JSON.stringify({ ...hello, grants })}\n`, { grants: true }), { code: 'ERR_CLIENT_PROTOCOL' });
 });
 
 test('watch() notices silence, a cut line and an abort', async () => {

@@ -42,7 +42,7 @@ describe('the agent as a container', () => {
 
   test('a stale join token is what docker service logs shows, with what to do', async () => {
     const stale = await purser.purser('node', 'token');
-    await purser.purserWithInput(stale, 'agent', 'join', '--token', '-', '--name', 'took-it', '--state-dir', '/run/tmp/took-it');
+    await purser.purserWithInput(stale, 'agent', 'join', '--token', '-', '--name', 'took-it-too', '--state-dir', '/run/tmp/stale-container');
     await must('docker', ['secret', 'create', 'purser_join_token', '-'], { input: stale });
     await deploy();
     await eventually('the reason', async () => /the join token is wrong, used or expired[^]*hint: make a new token/.test(await keeperLog()), 60_000);

@@ -71,7 +71,7 @@ export class WatchStream {
     response.once('close', () => {
       if (this.#connection === connection) this.#detach();
     });
-    this.#write(connection, { type: 'hello', stream: this.id, seq: sequence, resumed: isResumed });
+    this.#write(connection, { type: 'hello', stream: this.id, seq: sequence, resumed: isResumed, ...(this.hearsGrants ? { grants: true } : {}) });
     this.#flush(connection);
   }
 
