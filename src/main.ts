@@ -13,6 +13,7 @@ const programs: Programs = {
   driver: async (options) => (await import('./driver/main.ts')).runDriver(options),
   joinNode: async (options) => (await import('./client/node/join.ts')).joinNode(options),
   runtime: async () => await import('./agent/runtime-config.ts'),
+  swarm: async (socket) => new (await import('./driver/swarm-engine.ts')).SwarmEngine(socket),
 };
 
 async function main(): Promise<void> {

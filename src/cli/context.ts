@@ -14,6 +14,7 @@ export interface Programs {
   readonly driver: (options: object) => Promise<number>;
   readonly joinNode: (options: JoinOptions) => Promise<{ readonly address: string; readonly name: string }>;
   readonly runtime: () => Promise<RuntimeSetup>;
+  readonly swarm: (dockerSocket: string) => Promise<SwarmInsight>;
 }
 
 export interface JoinOptions {
@@ -34,6 +35,19 @@ export interface RuntimeSetup {
   installRuntime(options: RuntimeOptions & { readonly source: string }): Promise<{ readonly changed: boolean }>;
   uninstallRuntime(options: RuntimeOptions & { readonly force: boolean }): Promise<{ readonly changed: boolean; readonly complete: boolean; readonly warnings: readonly string[] }>;
   runtimeStatus(options: RuntimeOptions): Promise<object>;
+}
+
+/** A Swarm service and what became of it, asked on a manager (driver/swarm-engine.ts). */
+export interface SwarmInsight {
+  diagnosis(service: string): Promise<ServiceDiagnosis | undefined>;
+  hasPlugin(name: string): Promise<boolean>;
+}
+
+export interface ServiceDiagnosis {
+  readonly secrets: readonly { readonly name: string; readonly driver: string | undefined; readonly labels: Readonly<Record<string, string>> }[];
+  readonly running: number;
+  readonly desired: number;
+  readonly lastError: string | undefined;
 }
 
 /** What every command gets. */

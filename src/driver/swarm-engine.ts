@@ -24,12 +24,28 @@ const serviceSchema = z.object({
 });
 const taskSchema = z.object({ ID: z.string(), NodeID: z.string().optional(), Slot: z.number().optional(), CreatedAt: z.string(), Spec: z.object({ ContainerSpec: z.object({ Image: z.string() }).optional() }), Status: z.object({ State: z.string() }) });
 
+const listedSchema = z.object({
+  ID: z.string(), ServiceStatus: z.object({ RunningTasks: z.number(), DesiredTasks: z.number() }).nullish(),
+  Spec: z.object({ Name: z.string(), TaskTemplate: z.object({ ContainerSpec: z.object({ Secrets: z.array(z.object({ SecretID: z.string() })).nullish() }).optional() }) }),
+});
+const pastTaskSchema = z.object({ ID: z.string(), Status: z.object({ Timestamp: z.string(), Err: z.string().optional() }) });
+const pluginSchema = z.object({ Name: z.string(), Enabled: z.boolean() });
+
 /** A service as far as it is understood, and its whole specification as Docker gave it. */
 export interface SwarmService extends z.infer<typeof serviceSchema> {
   readonly given: Readonly<Record<string, unknown>> & { readonly TaskTemplate: Readonly<Record<string, unknown>> };
 }
 export type SwarmServiceTask = z.infer<typeof taskSchema>;
 export type SwarmSecretObject = z.infer<typeof secretSchema>;
+
+/** A service, as `purser doctor` looks at it. */
+export interface ServiceDiagnosis {
+  readonly secrets: readonly { readonly name: string; readonly driver: string | undefined; readonly labels: Readonly<Record<string, string>> }[];
+  readonly running: number;
+  readonly desired: number;
+  /** What Docker says of the task that failed last. */
+  readonly lastError: string | undefined;
+}
 
 export class SwarmEngine {
   readonly #socketPath: string;
@@ -60,6 +76,31 @@ export class SwarmEngine {
   async tasks(serviceId: string): Promise<SwarmServiceTask[]> {
     const tasks = await this.#get(`/tasks?filters=${filter({ service: [serviceId], 'desired-state': ['running'] })}`, z.array(taskSchema));
     return tasks.filter(({ NodeID }) => NodeID !== undefined);
+  }
+
+  /**
+   * What an operator would want to know about a service that does not start.
+   * @returns undefined when there is none of this name
+   * @throws ERR_DOCKER_UNAVAILABLE
+   */
+  async diagnosis(name: string): Promise<ServiceDiagnosis | undefined> {
+    const listed = await this.#get(`/services?status=true&filters=${filter({ name: [name] })}`, z.array(listedSchema));
+    // Docker's filter takes every name that begins so.
+    const service = listed.find(({ ID, Spec }) => Spec.Name === name || ID === name);
+    if (service === undefined) return undefined;
+    const used = new Set((service.Spec.TaskTemplate.ContainerSpec?.Secrets ?? []).map(({ SecretID }) => SecretID));
+    const secrets = used.size === 0 ? [] : (await this.secrets()).filter(({ ID }) => used.has(ID));
+    const past = await this.#get(`/tasks?filters=${filter({ service: [service.ID] })}`, z.array(pastTaskSchema));
+    return {
+      secrets: secrets.map(({ Spec }) => ({ name: Spec.Name, driver: Spec.Driver?.Name, labels: Spec.Labels })),
+      running: service.ServiceStatus?.RunningTasks ?? 0, desired: service.ServiceStatus?.DesiredTasks ?? 0,
+      lastError: past.filter(({ Status }) => (Status.Err ?? '') !== '').sort((a, b) => (a.Status.Timestamp < b.Status.Timestamp ? 1 : -1))[0]?.Status.Err,
+    };
+  }
+
+  /** Whether a managed plugin of this name is enabled. @throws ERR_DOCKER_UNAVAILABLE */
+  async hasPlugin(name: string): Promise<boolean> {
+    return (await this.#get('/plugins', z.array(pluginSchema))).some(({ Name, Enabled }) => Enabled && (Name === name || Name === `${name}:latest`));
   }
 
   /**

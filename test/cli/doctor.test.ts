@@ -6,7 +6,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 
-import type { Programs } from '../../src/cli/context.ts';
+import type { Programs, ServiceDiagnosis } from '../../src/cli/context.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
 import { createOutput } from '../../src/cli/output.ts';
 import { runCli } from '../../src/cli/program.ts';
@@ -123,4 +123,38 @@ describe('purser doctor', () => {
     assert.deepEqual(statusOf(findings, 'docker', 'runtime'), ['warn', 'warn']);
     assert.ok(['ok', 'fail', 'warn'].includes(findings.get('fuse')!.status));
   });
+});
+
+describe('purser doctor --service', () => {
+  const SECRET = { name: 'db', driver: 'purser', labels: { 'purser.ref': 'purser://secret/db/prod#password' } };
+  const HEALTHY: ServiceDiagnosis = { secrets: [SECRET, { name: 'plain', driver: undefined, labels: {} }], running: 2, desired: 2, lastError: undefined };
+  const ask = async (diagnosis: ServiceDiagnosis | undefined, hasPlugin = true): Promise<{ status: number; findings: Map<string, Finding> }> => {
+    let out = '';
+    const sink = { write: (text: string) => { out += text; return true; } } as unknown as NodeJS.WritableStream;
+    const swarm = { diagnosis: async () => diagnosis, hasPlugin: async () => hasPlugin };
+    const restore = withEnvironment({ PURSER_ADDR: 'http://127.0.0.1:1', PURSER_TOKEN: '' });
+    const status = await runCli(['doctor', '--service', 'shop_app', '--format', 'json'], { swarm: async () => swarm } as unknown as Programs, createOutput(sink, sink));
+    restore();
+    return { status, findings: new Map((JSON.parse(out) as Finding[]).map((finding) => [finding.check, finding])) };
+  };
+  const CHECKS = ['service', 'secret labels', 'secret driver', 'tasks'] as const;
+  const cases: readonly [string, ServiceDiagnosis | undefined, boolean, readonly string[], RegExp][] = [
+    ['a healthy service', HEALTHY, true, ['ok', 'ok', 'ok', 'ok'], /secrets of Purser: db$/],
+    ['a service that is not there', undefined, true, ['fail', 'skip', 'skip', 'skip'], /there is no service shop_app/],
+    ['a service without secrets of Purser', { ...HEALTHY, secrets: [] }, true, ['warn', 'skip', 'skip', 'ok'], /has no secret of Purser/],
+    ['a malformed reference', { ...HEALTHY, secrets: [{ ...SECRET, labels: { 'purser.ref': 'purser://secret/db?nope=1' } }] }, true, ['ok', 'fail', 'ok', 'ok'], /^db: /],
+    ['a secret without its label', { ...HEALTHY, secrets: [{ ...SECRET, labels: {} }] }, true, ['ok', 'fail', 'ok', 'ok'], /db has no label purser\.ref/],
+    ['a driver that does not run', HEALTHY, false, ['ok', 'ok', 'fail', 'ok'], /the driver purser does not run on this manager/],
+    ['tasks that fail', { ...HEALTHY, running: 1, lastError: 'secret x not found' }, true, ['ok', 'ok', 'ok', 'fail'], /1 of 2 run; the last one failed: secret x not found/],
+  ];
+  for (const [what, diagnosis, hasPlugin, statuses, says] of cases) {
+    test(`tells of ${what}`, async () => {
+      const { status, findings } = await ask(diagnosis, hasPlugin);
+      assert.deepEqual(statusOf(findings, ...CHECKS), statuses);
+      const told = CHECKS.map((check) => findings.get(check)).find((finding) => says.test(finding?.message ?? ''));
+      assert.ok(told, [...findings.values()].map(({ message }) => message).join('\n'));
+      if (told.status !== 'ok') assert.ok(told.hint);
+      assert.equal(status, 1, 'the core cannot be reached');
+    });
+  }
 });

@@ -8,7 +8,7 @@ import type { Finding } from '../doctor/finding.ts';
 import { readConnection } from '../environment.ts';
 import { clientFor, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
-interface DoctorOptions extends RemoteOptions { readonly dataDir: string; readonly stateDir: string; readonly runDir: string; readonly dockerSocket: string; readonly daemonJson: string }
+interface DoctorOptions extends RemoteOptions { readonly dataDir: string; readonly stateDir: string; readonly runDir: string; readonly dockerSocket: string; readonly daemonJson: string; readonly service?: string }
 
 /** Adds `purser doctor`. */
 export function registerDoctor(program: Command, context: CommandContext): void {
@@ -16,6 +16,7 @@ export function registerDoctor(program: Command, context: CommandContext): void 
     .option('--data-dir <directory>', 'of a core on this machine', '/var/lib/purser/server')
     .option('--state-dir <directory>', 'of the agent', '/var/lib/purser/agent').option('--run-dir <directory>', 'of the agent', '/run/purser')
     .option('--docker-socket <path>', 'the Docker Engine', '/run/docker.sock').option('--daemon-json <file>', 'configuration of the engine', '/etc/docker/daemon.json')
+    .option('--service <name>', 'look at this Swarm service instead of this machine (on a manager)')
     .action((options: DoctorOptions) => doctor(context, options));
 }
 
@@ -24,10 +25,10 @@ async function doctor(context: CommandContext, options: DoctorOptions): Promise<
   const [{ runChecks }, { coreChecks }, { nodeChecks }] = await Promise.all([import('../doctor/finding.ts'), import('../doctor/core-checks.ts'), import('../doctor/node-checks.ts')]);
   const connection = readConnection(options);
   const client = clientFor(connection);
-  const findings = await runChecks([
-    ...coreChecks({ connection, client, dataDirectory: options.dataDir }),
-    ...nodeChecks({ ...options, runtime: context.programs.runtime, stateDirectory: options.stateDir, runDirectory: options.runDir }),
-  ]);
+  const here = options.service === undefined
+    ? nodeChecks({ ...options, runtime: context.programs.runtime, stateDirectory: options.stateDir, runDirectory: options.runDir })
+    : (await import('../doctor/service-checks.ts')).serviceChecks({ service: options.service, swarm: await context.programs.swarm(options.dockerSocket), client });
+  const findings = await runChecks([...coreChecks({ connection, client, dataDirectory: options.dataDir }), ...here]);
   client.close();
   if (findings.some(({ status }) => status === 'fail')) context.exit(EXIT.failed);
   context.output.rows(format, ['status', 'check', 'message', ...(format === 'json' ? ['hint'] : [])], findings.map((finding) => ({ ...finding })));

@@ -44,14 +44,16 @@ export class SwarmSecrets {
   async give(node: NodeRecord, body: unknown): Promise<JsonObject> {
     requireDriver(node);
     const request = validate(swarmSecretRequestSchema, body, 'swarm-secret request');
-    const assignment = assignmentOf(request);
-    const given = await this.#resolve(node, assignment).catch((error: unknown) => {
+    try {
+      const assignment = assignmentOf(request);
+      const given = await this.#resolve(node, assignment);
+      await this.#options.assignments.record(request.task_id, assignment);
+      this.#options.assignments.expect(assignment.service.name, request.secret_name);
+      return given;
+    } catch (error) {
       this.#noteRefusal(node, request, error);
       throw error;
-    });
-    await this.#options.assignments.record(request.task_id, assignment);
-    this.#options.assignments.expect(assignment.service.name, request.secret_name);
-    return given;
+    }
   }
 
   /**
@@ -93,8 +95,8 @@ export class SwarmSecrets {
   /** On record with the service that did not get it. */
   #noteRefusal(node: NodeRecord, request: SwarmSecretRequest, error: unknown): void {
     if (!isPurserError(error)) return;
-    const { service, reference } = assignmentOf(request);
-    const path = pathOf(reference);
+    const service = serviceOf(request);
+    const path = pathOf(referenceOf(request) ?? '');
     this.#options.usage.denials.note({
       node, source: 'swarm-secret', swarmSecret: request.secret_name, code: error.code, reason: error.message, ...(path === undefined ? {} : { path }),
       container: { name: service.task_name, image: service.image, service: service.name, stack: service.stack, task_id: request.task_id },
@@ -119,17 +121,22 @@ type Assignable = Omit<Assignment, 'format' | 'created'>;
 
 function assignmentOf(request: SwarmSecretRequest): Assignable {
   if (!isSwarmId(request.task_id) || !isSwarmId(request.node_id)) throw new PurserError('ERR_REQUEST_INVALID', 'task_id or node_id is not an id of a Swarm');
-  const reference = Object.hasOwn(request.secret_labels, REFERENCE_LABEL) ? request.secret_labels[REFERENCE_LABEL] : undefined;
+  const reference = referenceOf(request);
   if (reference === undefined) {
     throw new PurserError('ERR_WORKLOAD_INVALID', `the Swarm secret has no label ${REFERENCE_LABEL}`,
       { hint: `docker secret create -d purser -l ${REFERENCE_LABEL}=purser://secret/db/prod#password NAME` });
   }
+  return { secret_name: request.secret_name, swarm_node_id: request.node_id, reference, service: serviceOf(request) };
+}
+
+function referenceOf({ secret_labels: labels }: SwarmSecretRequest): string | undefined {
+  return Object.hasOwn(labels, REFERENCE_LABEL) ? labels[REFERENCE_LABEL] : undefined;
+}
+
+function serviceOf(request: SwarmSecretRequest): Assignable['service'] {
   const labels = request.service_labels ?? {};
   const stack = Object.hasOwn(labels, STACK_LABEL) ? labels[STACK_LABEL] : undefined;
-  return {
-    secret_name: request.secret_name, swarm_node_id: request.node_id, reference,
-    service: { name: request.service_name ?? '', ...(stack === undefined ? {} : { stack }), task_name: request.task_name ?? '', image: request.task_image ?? '', labels },
-  };
+  return { name: request.service_name ?? '', ...(stack === undefined ? {} : { stack }), task_name: request.task_name ?? '', image: request.task_image ?? '', labels };
 }
 
 function deliverable(result: ResolveResult): { readonly value: string; readonly version: number; readonly path: string } {
