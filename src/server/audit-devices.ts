@@ -98,7 +98,7 @@ export class AuditDevices {
     return this.#lock.run(TABLE_KEY, async () => {
       if (!NAME.test(name)) throw refused('the name of an audit device is 1 to 64 letters, digits, - or _');
       if (RESERVED.includes(name)) throw refused(`an audit device cannot be called ${name}`);
-      if (this.#devices.has(name)) throw refused('path already in use');
+      if (this.#devices.has(name)) throw refused('path already in use', `another device is called ${name}; give this one a name of its own, such as purser audit enable file --path ${name}-2`);
       if (this.#devices.size >= MAX_DEVICES) throw refused(`there are ${MAX_DEVICES} audit devices already`);
       await this.#start({ name, description, options: parseDeviceOptions(type, options, (path) => this.#fileIn(path)) }, false);
       try {

@@ -248,7 +248,7 @@ export class MountTable {
     if (path === AUTH_PREFIX) throw refused('auth/ is where auth methods are mounted');
     if (path.length > MAX_PATH_LENGTH) throw refused('the mount path is too long');
     for (const mount of this.#mounts.values()) {
-      if (path.startsWith(mount.path) || mount.path.startsWith(path)) throw refused(`path is already in use at ${mount.path}`);
+      if (path.startsWith(mount.path) || mount.path.startsWith(path)) throw refused(`path is already in use at ${mount.path}`, 'give it a path of its own with --path');
     }
     if (RESERVED.some((reserved) => path.startsWith(reserved))) throw refused(`cannot mount below ${path.slice(0, path.indexOf('/') + 1)}`);
   }
@@ -290,6 +290,6 @@ export function isAuthPath(path: string): boolean {
   return path.startsWith(AUTH_PREFIX);
 }
 
-function refused(message: string): PurserError {
-  return new PurserError('ERR_REQUEST_INVALID', message);
+function refused(message: string, hint?: string): PurserError {
+  return new PurserError('ERR_REQUEST_INVALID', message, hint === undefined ? {} : { hint });
 }

@@ -1,8 +1,12 @@
 // A client that sends anything at all gets a clear error: JSON bombs, oversized and slow requests, before and after the token.
 
 import assert from 'node:assert/strict';
+import type { AddressInfo, Socket } from 'node:net';
 import { connect } from 'node:net';
 import { after, before, describe, test } from 'node:test';
+import { createFront } from '../../src/server/http/front.ts';
+import { ownIdentity } from '../../src/server/tls/own-authority.ts';
+import { recordedLog } from '../fakes/silent-log.ts';
 import { startUnsealed, type TestServer } from './running.ts';
 
 const MIB = 1024 * 1024;
@@ -63,6 +67,32 @@ describe('request limits', () => {
     await new Promise((resolve) => socket.once('close', resolve));
     clearInterval(drip);
     assert.match(text, /^HTTP\/1\.1 408 /);
+  });
+
+  test('a client that asks on and on and reads no answer is cut when nothing moves any more', { timeout: 30_000 }, async () => {
+    const front = createFront(async () => ({ status: 200, body: '"x"' }), recordedLog().log, undefined);
+    assert.ok(front.timeout > 0 && front.timeout <= 300_000);
+    front.timeout = 300;
+    await new Promise<void>((resolve) => { front.listen(0, '127.0.0.1', resolve); });
+    const socket = connect((front.address() as AddressInfo).port, '127.0.0.1').pause();
+    socket.on('error', () => undefined);
+    const closed = new Promise((resolve) => front.once('connection', (accepted: Socket) => accepted.once('close', resolve)));
+    for (let i = 0; i < 50; i++) socket.write('GET /v1/sys/health HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(2000));
+    await closed;
+    socket.destroy();
+    await new Promise((resolve) => front.close(resolve));
+  });
+
+  test('a TLS handshake that does not go on ends as soon as slow headers do', { timeout: 30_000 }, async () => {
+    const front = createFront(async () => undefined, recordedLog().log, await ownIdentity(server.directory, [], Date.now()));
+    await new Promise<void>((resolve) => { front.listen(0, '127.0.0.1', resolve); });
+    const started = performance.now();
+    const socket = connect((front.address() as AddressInfo).port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.resume();
+    await new Promise((resolve) => socket.once('close', resolve));
+    assert.ok(performance.now() - started < 25_000);
+    await new Promise((resolve) => front.close(resolve));
   });
 });
 

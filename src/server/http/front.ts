@@ -20,6 +20,8 @@ const LIMITS: ServerOptions = {
   keepAliveTimeout: 75_000,
   noDelay: true,
 };
+/** How long a connection may stand still between a request and the end of its answer, in milliseconds: who does not read must not hold it for ever. */
+const STANDSTILL_MILLISECONDS = 300_000;
 /** Ten thousand watch streams, and room for everybody else. */
 const MAX_CONNECTIONS = 12_000;
 /** Answers also to HEAD, for load balancers. */
@@ -39,9 +41,10 @@ export type RequestHandler = (incoming: Incoming) => Promise<Reply | undefined>;
 export function createFront(handler: RequestHandler, log: Logger, tls: { readonly certificate: string; readonly key: string } | undefined, page?: RequestListener): Server {
   const server = tls === undefined
     ? createHttpServer(LIMITS)
-    : createHttpsServer({ ...LIMITS, cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2' });
+    : createHttpsServer({ ...LIMITS, cert: tls.certificate, key: tls.key, minVersion: 'TLSv1.2', handshakeTimeout: LIMITS.headersTimeout! });
   server.maxConnections = MAX_CONNECTIONS;
   server.maxHeadersCount = 100;
+  server.timeout = STANDSTILL_MILLISECONDS;
   acceptListVerb(server);
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     if (page !== undefined && isForPage(request)) page(request, response);
