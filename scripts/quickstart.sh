@@ -44,6 +44,7 @@ down() {
   if docker version > /dev/null 2>&1; then
     docker rm --force "$demo" > /dev/null 2>&1 && echo "removed the container $demo"
     [ -x "$purser" ] && "$purser" runtime uninstall
+    [ -e /var/lib/purser/runtime-install.json ] && left=1
   fi
   stop agent purser
   [ -x "$purser" ] && "$purser" agent release
@@ -52,6 +53,11 @@ down() {
   [ -e "$state/started-dockerd" ] && stop dockerd dockerd
   [ -e "$state/made-profile" ] && rm -rf "$HOME/.purser"
   rm -rf "$state"
+  if [ -n "${left:-}" ]; then
+    mkdir -m 0700 "$state"
+    echo "removed the quickstart, but for the runtime (see the warning above): after that run scripts/quickstart.sh --down again"
+    return
+  fi
   rm -f /var/lib/purser/runtime-install.json.lock
   rmdir /var/lib/purser 2> /dev/null || true
   mountpoint -q /run/purser/fs || rm -rf --one-file-system /run/purser

@@ -36,7 +36,9 @@ export class CoreResponseError extends PurserError {
   constructor(status: number, body: JsonObject, token: string | undefined) {
     const messages = (Array.isArray(body['errors']) ? body['errors'] as JsonValue[] : []).filter((text) => typeof text === 'string').map((text) => printable(text, token));
     const hint = typeof body['hint'] === 'string' ? printable(body['hint'], token) : hintFor(status);
-    super('ERR_CLIENT_RESPONSE', `the core refused the request: ${messages.join('; ') || reasonFor(status)}`, hint === undefined ? {} : { hint });
+    // Its message there is Vault's, for clients that look for it.
+    const reason = body['code'] === 'ERR_BARRIER_SEALED' ? 'it is sealed' : messages.join('; ') || reasonFor(status);
+    super('ERR_CLIENT_RESPONSE', `the core refused the request: ${reason}`, hint === undefined ? {} : { hint });
     this.status = status;
     this.messages = messages;
     this.serverCode = typeof body['code'] === 'string' ? printable(body['code'], token) : undefined;
@@ -96,6 +98,6 @@ function hintFor(status: number): string | undefined {
   if (status === 404) return 'check the path: purser secrets list and purser auth list show the mounts, purser list what is below a path';
   if (status === 405) return 'the path takes another of read, write, list and delete';
   if (status === 403) return 'check the token and its policies: purser token lookup';
-  if (status === 503) return 'the core is sealed: purser unseal';
+  if (status === 503) return 'unseal it: purser unseal';
   return undefined;
 }

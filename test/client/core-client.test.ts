@@ -253,3 +253,8 @@ test('watch() gives up its connection when the reader stops', async () => {
   for (let wait = 0; wait < 100 && !closed; wait++) await sleep(5);
   assert.ok(closed);
 });
+
+test('CoreResponseError says that the core is sealed in its own words, and keeps those of the answer', () => {
+  const error = new CoreResponseError(503, { errors: ['Vault is sealed'], code: 'ERR_BARRIER_SEALED' }, undefined);
+  assert.deepEqual([error.message, error.hint, error.messages], ['the core refused the request: it is sealed', 'unseal it: purser unseal', ['Vault is sealed']]);
+});
