@@ -12,6 +12,8 @@ export interface AgentState {
   readonly containers: () => number;
   /** Containers whose files a predecessor served: above 0, the connection of the filesystem was taken over. */
   readonly inherited: number;
+  /** READ requests of the filesystem. */
+  readonly reads: () => number;
   readonly pending: () => number;
   readonly dropped: () => number;
   readonly isConnected: () => boolean;
@@ -76,6 +78,7 @@ export class AgentMetrics {
       { name: 'purser_agent_core_call_seconds', help: 'Time of calls to the core; resolve is what a container start waits for', type: 'histogram', values: Object.entries(this.#callSeconds).flatMap(([call, latency]) => latency.values({ call })) },
       { name: 'purser_agent_rotation_seconds', help: 'Time from hearing of a new version until a container has it', type: 'histogram', values: this.#rotationSeconds.values() },
       { name: 'purser_agent_file_opens_total', help: 'Opens of secret files by outcome', type: 'counter', values: Object.entries(this.#opens).map(([outcome, value]) => ({ labels: { outcome }, value })) },
+      single('purser_agent_fuse_reads_total', 'READ requests of the kernel for secret files; pages that it has are read without one', 'counter', state.reads()),
       single('purser_agent_containers', 'Containers and volumes whose files are served', 'gauge', state.containers()),
       single('purser_agent_fuse_taken_over_containers', 'Containers that a predecessor served when this agent took the filesystem over', 'gauge', state.inherited),
       single('purser_agent_ledger_backlog_entries', 'Entries of the ledger that the core has not acknowledged', 'gauge', state.pending()),

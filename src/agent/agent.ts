@@ -78,7 +78,7 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const core = measured.timed(new SessionCoreLink(session));
   const spool = await openSpool(join(stateDirectory, 'spool'), log);
   const sender = new LedgerSender({ spool, send: (batch) => core.usage(batch), log });
-  const ledger = new Ledger((entry) => { spool.append(entry); sender.wake(); }, log);
+  const ledger = new Ledger((entry) => { spool.append(entry); sender.wake(entry.type === 'rotated'); }, log);
   const containers = await Containers.open(join(stateDirectory, 'containers'), log);
   const trees = await SecretFilesystem.attach({
     ...descriptors, mountPoint: join(runDirectory, 'fs'), onEvent: (event) => { measured.observed(event); ledger.observed([event]); }, log: { warn: (message) => log.warn(message) },
@@ -124,7 +124,7 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
     });
   const metrics = settings.metrics === undefined ? undefined : await serveMetrics({
     listen: settings.metrics, notReady: () => (isCoreAway() ? 'the core cannot be reached' : undefined),
-    metrics: measured.metrics({ containers: () => trees.containers().length, inherited: served, pending: () => spool.pending, dropped: () => spool.dropped, isConnected: () => !isCoreAway() }),
+    metrics: measured.metrics({ containers: () => trees.containers().length, inherited: served, reads: () => trees.reads, pending: () => spool.pending, dropped: () => spool.dropped, isConnected: () => !isCoreAway() }),
   }).catch(async (error: unknown) => {
     await Promise.all([plugin.close(), socket.close()]);
     await trees.detach();

@@ -4,6 +4,7 @@
 
 import type { Logger } from 'pino';
 import { messageOf } from '../lib/errors.ts';
+import { traced } from '../lib/trace.ts';
 import { MAX_WORKLOADS } from '../wire/node-protocol.ts';
 import type { IdentityResult } from '../wire/node-protocol.ts';
 import type { ContainerRecord, GrantedFile } from './container-record.ts';
@@ -63,7 +64,7 @@ export class IdentityRefresh {
   }
 
   #begin(): void {
-    this.#round = this.#run().catch((error: unknown) => {
+    this.#round = traced(() => this.#run()).catch((error: unknown) => {
       this.#options.log.error({ err: messageOf(error) }, 'the identities of containers could not be refreshed');
     }).finally(() => {
       this.#round = undefined;

@@ -20,11 +20,16 @@ export interface LedgerSenderOptions {
   readonly maxRetryMs?: number;
 }
 
+/** How long urgent entries gather, in milliseconds: a rotation comes to all containers of a node in one burst. */
+const URGENT_MS = 20;
+
 export class LedgerSender {
   readonly #options: Required<LedgerSenderOptions>;
   readonly #stop = new AbortController();
   #isWoken = true;
+  #isUrgent = false;
   #wake: () => void = () => undefined;
+  #hurry: () => void = () => undefined;
   #loop: Promise<void> | undefined;
 
   constructor(options: LedgerSenderOptions) {
@@ -35,10 +40,12 @@ export class LedgerSender {
     this.#loop ??= this.#run();
   }
 
-  /** Says that there are new entries. */
-  wake(): void {
+  /** Says that there are new entries. @param isUrgent somebody may be watching for them: they gather no longer than a moment */
+  wake(isUrgent = false): void {
     this.#isWoken = true;
+    this.#isUrgent ||= isUrgent;
     this.#wake();
+    if (isUrgent) this.#hurry();
   }
 
   /** Stops, after one last try to send what is left, `graceMs` at most; what is not sent stays in the spool. */
@@ -85,7 +92,9 @@ export class LedgerSender {
   async #idle(): Promise<void> {
     if (!this.#isWoken) await new Promise<void>((resolve) => { this.#wake = resolve; });
     this.#isWoken = false;
-    await this.#pause(this.#options.gatherMs);
+    if (!this.#isUrgent) await Promise.race([this.#pause(this.#options.gatherMs), new Promise<void>((resolve) => { this.#hurry = resolve; })]);
+    if (this.#isUrgent) await this.#pause(Math.min(URGENT_MS, this.#options.gatherMs));
+    this.#isUrgent = false;
   }
 
   async #pause(milliseconds: number): Promise<void> {

@@ -20,6 +20,7 @@ import type { Ledger } from './ledger.ts';
 import { openGranted, renderAnswers, rerendered, templateReferences } from './template-files.ts';
 import type { OpenTemplate } from './template-files.ts';
 import { bytesOfValue } from '../lib/secret-bytes.ts';
+import { traced } from '../lib/trace.ts';
 
 export interface RotationOptions {
   readonly containers: Containers;
@@ -139,7 +140,7 @@ export class Rotation {
       this.#asking = new Set(batch.map(([id]) => id));
       if (batch.some(([, wanted]) => wanted === 'all')) await this.#pause(this.#options.jitterMs * Math.random());
       try {
-        await this.#rotate(batch.map(([id, wanted]) => this.#question(id, wanted)).filter((question) => question !== undefined));
+        await traced(() => this.#rotate(batch.map(([id, wanted]) => this.#question(id, wanted)).filter((question) => question !== undefined)));
         failures = 0;
         size = Math.min(MAX_WORKLOADS, 2 * size);
       } catch (error) {

@@ -13,6 +13,7 @@ import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import { MAX_SHIM_LINE_BYTES, environmentLine, eraseEnvironment, shimRequestSchema } from '../wire/shim-protocol.ts';
 import type { ProcessEnvironment, ShimRequest } from '../wire/shim-protocol.ts';
 import { listenOnSocket } from '../lib/unix-socket.ts';
+import { traced } from '../lib/trace.ts';
 
 /** Handles one request; what it throws becomes the `error` line that Docker shows to the user, what it gives is erased when it is sent. */
 export type RuntimeHandler = (request: ShimRequest) => Promise<ProcessEnvironment | undefined>;
@@ -70,7 +71,7 @@ export class RuntimeSocket {
     socket.on('close', () => this.#sockets.delete(socket));
     // A peer that goes away is its own business: the container's end is told by `deleted` or by Docker.
     socket.on('error', () => socket.destroy());
-    this.#answer(socket).catch((error: unknown) => {
+    traced(() => this.#answer(socket)).catch((error: unknown) => {
       this.#options.log.error({ err: messageOf(error) }, 'runtime request failed');
       socket.destroy();
     });

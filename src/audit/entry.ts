@@ -24,6 +24,8 @@ export interface AuditAuth {
 export interface AuditRequest {
   /** The same UUID as in the response envelope. */
   readonly id: string;
+  /** Of the client's header `traceparent`. */
+  readonly traceId?: string | undefined;
   readonly operation: string;
   /** Mount-qualified, as routed. */
   readonly path: string;
@@ -141,6 +143,7 @@ export class EntryRenderer {
   #request(request: AuditRequest): object {
     return {
       id: request.id,
+      trace_id: request.traceId,
       operation: request.operation,
       mount_point: request.mountPoint,
       mount_type: request.mountType,

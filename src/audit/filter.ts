@@ -18,6 +18,8 @@ export interface AuditFilter {
   /** Id or name. */
   readonly node?: string | undefined;
   readonly operation?: string | undefined;
+  /** A trace id. */
+  readonly trace?: string | undefined;
   readonly outcome?: Outcome | undefined;
   /** Milliseconds since the epoch. */
   readonly since?: number | undefined;
@@ -37,11 +39,12 @@ export class EntryMatcher {
 
   constructor(filter: AuditFilter) {
     this.#filter = filter;
-    const { paths, orMentions = [], accessors, node } = filter;
+    const { paths, orMentions = [], accessors, node, trace } = filter;
     this.#needles = [
       ...(paths === undefined ? [] : [[...paths.map(pathNeedle), ...orMentions]]),
       ...(accessors === undefined ? [] : [accessors]),
       ...(node === undefined ? [] : [[JSON.stringify(node).slice(1, -1)]]),
+      ...(trace === undefined ? [] : [[trace]]),
     ];
   }
 
@@ -66,12 +69,13 @@ export class EntryMatcher {
   }
 
   #fits(entry: JsonObject, request: JsonObject, outcome: Outcome, line: Buffer | string): boolean {
-    const { paths, orMentions = [], accessors, node, operation, outcome: wanted, since = -Infinity, until = Infinity } = this.#filter;
+    const { paths, orMentions = [], accessors, node, operation, trace, outcome: wanted, since = -Infinity, until = Infinity } = this.#filter;
     const auth = objectIn(entry, 'auth') ?? {};
     const time = typeof entry['time'] === 'string' ? Date.parse(entry['time']) : NaN;
     return time >= since && time <= until
       && (wanted === undefined || wanted === outcome)
       && (operation === undefined || request['operation'] === operation)
+      && (trace === undefined || request['trace_id'] === trace)
       && (paths === undefined || paths.some((path) => fitsPath(path, request['path'])) || (fitsPath('node/*', request['path']) && orMentions.some((hash) => line.includes(hash))))
       && (accessors === undefined || accessors.some((accessor) => auth['accessor'] === accessor || request['client_token_accessor'] === accessor))
       && (node === undefined || isOfNode(auth, node));

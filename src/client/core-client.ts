@@ -7,6 +7,7 @@ import type { TailFrame } from '../wire/audit-log.ts';
 import type { WatchFrame } from '../wire/node-protocol.ts';
 import { PurserError } from '../lib/errors.ts';
 import { isJsonObject, type JsonObject } from '../lib/json.ts';
+import { traceparent } from '../lib/trace.ts';
 import { CoreResponseError, parseBody, protocolError, readEnvelope, type Envelope } from './response.ts';
 import { withRetries } from './retry.ts';
 import { Transport } from './transport.ts';
@@ -216,8 +217,10 @@ function headersFor(method: Method, token: string | undefined): Record<string, s
   if (token !== undefined && !TOKEN.test(token)) {
     throw new PurserError('ERR_CONFIG_INVALID', 'the token has a space, a line break or another character no token has', { hint: 'log in again, or set PURSER_TOKEN anew' });
   }
+  const trace = traceparent();
   return {
     accept: 'application/json',
+    ...(trace === undefined ? {} : { traceparent: trace }),
     // Vault's guard against forged requests from a browser; its agents may demand it.
     'x-vault-request': 'true',
     ...(method === 'GET' || method === 'DELETE' ? {} : { 'content-type': method === 'PATCH' ? 'application/merge-patch+json' : 'application/json' }),

@@ -99,7 +99,7 @@ export async function runDriver(options: DriverOptions = {}): Promise<number> {
     await listenOnSocket(server, socket);
   }
   const metrics = options.metrics === undefined ? undefined
-    : await serveMetrics({ listen: options.metrics, metrics: measured.metrics(), notReady: () => (session === undefined ? 'the driver has not joined its core yet' : undefined) });
+    : await serveMetrics({ listen: options.metrics, metrics: measured.metrics(), notReady: () => (answers === undefined ? 'the driver has not joined its core yet' : answers.isConnected ? undefined : 'the core cannot be reached') });
   const failed = new Promise<never>((_resolve, reject) => { joined.then(begin).catch(reject); });
   if (identity === undefined) log.info({ socket }, 'driver listens and waits for its core');
   try {

@@ -70,6 +70,11 @@ export class SecretAnswers {
     });
   }
 
+  /** The core is heard, as far as the watch stream tells. */
+  get isConnected(): boolean {
+    return this.#watch.isConnected;
+  }
+
   start(): void {
     this.#watch.start();
   }

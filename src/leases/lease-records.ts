@@ -75,6 +75,11 @@ export class LeaseRecords {
     for await (const name of namesIn(this.#view, 'owner/')) yield name.slice(0, -1);
   }
 
+  /** Suffixes of all of them. */
+  all(): AsyncGenerator<string> {
+    return namesIn(this.#view, 'suffix/');
+  }
+
   irrevocable(): AsyncGenerator<string> {
     return namesIn(this.#view, 'irrevocable/');
   }

@@ -16,6 +16,8 @@ export type { Lease } from './lease-record.ts';
 
 const ENGINE_MILLISECONDS = 60_000;
 const SUFFIX_LENGTH = 24;
+/** How long a count is shown before all keys are walked again, in milliseconds. */
+const COUNTED_MILLISECONDS = 300_000;
 /** In UTF-16 units. */
 const MAX_ID_LENGTH = 1_800;
 
@@ -29,6 +31,9 @@ export interface LeasesOptions {
   /** How long an engine may take for one renewal or revocation, in milliseconds. Default: one minute. */
   readonly engineMilliseconds?: number;
 }
+
+/** `irrevocable` ones are past their end, and their engine does not take them back. */
+export interface LeaseCounts { readonly live: number; readonly irrevocable: number }
 
 /** Where a lease belongs. */
 export interface LeaseOrigin {
@@ -49,6 +54,7 @@ export class Leases {
   readonly #options: LeasesOptions;
   readonly #lock = new KeyedLock();
   readonly #lanes = new Lanes();
+  #counted: { readonly at: number; readonly counts: Promise<LeaseCounts> } | undefined;
 
   constructor(options: LeasesOptions) {
     this.#records = new LeaseRecords(options.view);
@@ -153,6 +159,13 @@ export class Leases {
     }
   }
 
+  /** How many there are; up to five minutes old. */
+  counts(): Promise<LeaseCounts> {
+    const now = performance.now();
+    if (this.#counted === undefined || now - this.#counted.at > COUNTED_MILLISECONDS) this.#counted = { at: now, counts: this.#count() };
+    return this.#counted.counts;
+  }
+
   /** All leases, by id; nothing but keys is read. */
   ids(): AsyncGenerator<string> {
     return this.#records.below('');
@@ -182,6 +195,11 @@ export class Leases {
       count += await this.revokeOwned(owner);
     }
     return count;
+  }
+
+  async #count(): Promise<LeaseCounts> {
+    const [all, irrevocable] = [await countOf(this.#records.all()), await countOf(this.#records.irrevocable())];
+    return { live: all - irrevocable, irrevocable };
   }
 
   async #endDue(lease: Lease): Promise<void> {
@@ -241,6 +259,12 @@ export function leaseSecondsLeft(lease: Lease, now: number): number {
 /** Of an irrevocable lease: why the engine did not revoke it. */
 export function irrevocableReason(lease: Lease): string | undefined {
   return isIrrevocable(lease) ? lease.failure?.reason : undefined;
+}
+
+async function countOf(names: AsyncIterable<string>): Promise<number> {
+  let count = 0;
+  for await (const name of names) if (name !== '') count++;
+  return count;
 }
 
 function newLease(offer: LeaseOffer, origin: LeaseOrigin, now: number): Lease {

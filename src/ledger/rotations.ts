@@ -28,7 +28,7 @@ const MAX_FOLLOWED = 1_000;
 /** A finished one is still shown for so long. */
 const SHOWN_MS = 10 * 60_000;
 /** Counting waits so long for more to come … */
-const GATHER_MS = 100;
+const GATHER_MS = 50;
 /** … and, with very many holders, so many times as long as it took. */
 const REST_FACTOR = 4;
 

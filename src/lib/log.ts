@@ -4,6 +4,7 @@
 import pino from 'pino';
 import type { Logger } from 'pino';
 import { PurserError } from './errors.ts';
+import { currentTrace } from './trace.ts';
 
 const LEVELS = ['error', 'warn', 'info', 'debug'];
 const SECRET_FIELDS = ['token', 'value', 'content', 'jwt', 'password', 'key', 'share', 'authorization'];
@@ -18,6 +19,7 @@ export function createLog(program: string, level = 'info'): Logger {
   return pino({
     level, base: { program }, timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
+    mixin: () => { const trace = currentTrace(); return trace === undefined ? {} : { trace }; },
     redact: { paths: SECRET_FIELDS.flatMap((name) => [name, `*.${name}`]), censor: '[redacted]' },
   }, pino.destination({ fd: 2, sync: true }));
 }

@@ -10,6 +10,7 @@ import type { Mount } from './mount-table.ts';
 /** What the pipeline knows when it asks for the request entry. */
 export interface AuditFacts {
   readonly id: string;
+  readonly traceId: string | undefined;
   readonly path: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -71,9 +72,10 @@ function makeAuth({ tokenId, token, policies, isAllowed, grantingPolicies }: Aud
   };
 }
 
-function requestOf({ id, path, remoteAddress, remotePort, operation, data, mount, tokenId, token, wrapTtlSeconds }: AuditFacts): AuditRequest {
+function requestOf({ id, traceId, path, remoteAddress, remotePort, operation, data, mount, tokenId, token, wrapTtlSeconds }: AuditFacts): AuditRequest {
   return {
     id, operation, path, remoteAddress, remotePort, data,
+    ...(traceId === undefined ? {} : { traceId }),
     ...(mount?.engine.isSecretThroughout === true ? { isSecretThroughout: true } : {}),
     ...(mount === undefined ? {} : { mountPoint: mount.path, mountType: mount.type, mountAccessor: mount.accessor }),
     ...(tokenId === undefined ? {} : { clientToken: tokenId }),

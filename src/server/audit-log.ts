@@ -26,7 +26,7 @@ const moment = z.string().max(64);
 const limit = z.union([z.number(), z.string().regex(/^\d{1,4}$/).transform(Number)]).pipe(z.number().int().min(1).max(MAX_LIMIT));
 const filterFields = {
   device: text.optional(), path: text.optional(), secret: text.optional(), accessor: text.optional(), node: text.optional(),
-  operation: text.optional(), outcome: z.enum(OUTCOMES).optional(), all: z.enum(['true', 'false']).optional(),
+  operation: text.optional(), trace: z.string().regex(/^[0-9a-f]{32}$/).optional(), outcome: z.enum(OUTCOMES).optional(), all: z.enum(['true', 'false']).optional(),
 };
 const tailSchema = z.strictObject(filterFields);
 const searchSchema = z.strictObject({ ...filterFields, since: moment.optional(), until: moment.optional(), limit: limit.optional(), cursor: text.optional(), file: text.optional() });
@@ -111,12 +111,12 @@ export class AuditLog {
   }
 
   #matcher(device: FileAuditDevice, wish: z.infer<typeof tailSchema> & { readonly since?: number | undefined; readonly until?: number | undefined }): EntryMatcher {
-    const { path, secret, accessor, node, operation, outcome, all, since, until } = wish;
+    const { path, secret, accessor, node, operation, trace, outcome, all, since, until } = wish;
     const paths = [...(path === undefined ? [] : [path]), ...(secret === undefined ? [] : this.#options.apiPaths(secret))];
     return new EntryMatcher({
       paths: paths.length === 0 ? undefined : paths, orMentions: secret === undefined ? undefined : [device.hmacString(secret)],
       accessors: accessor === undefined ? undefined : [accessor, device.hmacString(accessor)],
-      node, operation, outcome, since, until, isEverything: all === 'true',
+      node, operation, trace, outcome, since, until, isEverything: all === 'true',
     });
   }
 

@@ -8,6 +8,7 @@ import type { AuditEntry } from '../audit/entry.ts';
 import { ROOT_POLICY_NAME } from '../auth/token/policy-names.ts';
 import { isWithin } from '../lib/cidr.ts';
 import { PurserError } from '../lib/errors.ts';
+import { traceIdOf } from '../lib/trace.ts';
 import { failedEntry, requestEntry, responseEntry } from './audit-entries.ts';
 import { hasBody, readBody, type BodyLimits } from './http/body.ts';
 import { operationOf, type Target } from './http/request-path.ts';
@@ -216,7 +217,7 @@ function callerOf({ tokenId, entry, policies }: Principal, hasSudo: boolean): Ca
 function entryOf({ exchange, tokenId, shown, wrapTtlSeconds, route, operation, data }: Subject, { denial, grantingPolicies }: Verdict): AuditEntry {
   const { id, target, remoteAddress, remotePort } = exchange;
   return requestEntry({
-    id, path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: shown?.entry, policies: shown?.policies, wrapTtlSeconds,
+    id, traceId: traceIdOf(exchange.request.headers['traceparent']), path: target.path, remoteAddress, remotePort, operation, data, mount: route?.mount, tokenId, token: shown?.entry, policies: shown?.policies, wrapTtlSeconds,
     isAllowed: denial === undefined, grantingPolicies,
   });
 }

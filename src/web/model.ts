@@ -54,6 +54,12 @@ export interface SecretInUse { readonly path: string; readonly holders: readonly
 
 const holderOf = ({ service, container = '' }: Cell): string => service ?? container;
 
+/** Names of groups, those with the most containers first. */
+function byContainers(groups: ReadonlyMap<string, readonly Cell[]>): string[] {
+  const count = (name: string): number => (groups.get(name) ?? []).reduce((sum, { containers }) => sum + containers, 0);
+  return [...groups.keys()].sort((a, b) => count(b) - count(a) || a.localeCompare(b, undefined, { numeric: true }));
+}
+
 /** One line for each secret that is held. */
 export function secretsInUse(cells: readonly Cell[]): SecretInUse[] {
   return [...grouped(cells, ({ secret }) => secret)].map(([path, group]) => ({
@@ -64,17 +70,23 @@ export function secretsInUse(cells: readonly Cell[]): SecretInUse[] {
 }
 
 export interface Matrix {
+  /** Secrets, the most widely held first. */
   readonly columns: readonly string[];
+  /** Services and single containers, the largest first. */
   readonly rows: readonly { readonly name: string; readonly cells: ReadonlyMap<string, Cell> }[];
   /** The newest version held of each secret. */
   readonly newest: ReadonlyMap<string, number>;
 }
 
-export function matrixOf(cells: readonly Cell[]): Matrix {
+/** @param search words of which all must be in the name of a secret or of its holder */
+export function matrixOf(all: readonly Cell[], search = ''): Matrix {
+  const words = search.toLowerCase().split(/\s+/).filter((word) => word !== '');
+  const cells = words.length === 0 ? all : all.filter((cell) => words.every((word) => `${cell.secret} ${holderOf(cell)}`.toLowerCase().includes(word)));
+  const [bySecret, byHolder] = [grouped(cells, ({ secret }) => secret), grouped(cells, holderOf)];
   return {
-    columns: [...new Set(cells.map(({ secret }) => secret))].sort(),
-    rows: [...grouped(cells, holderOf)].map(([name, group]) => ({ name, cells: new Map(group.map((cell) => [cell.secret, cell])) })).sort((a, b) => a.name.localeCompare(b.name)),
-    newest: new Map([...grouped(cells, ({ secret }) => secret)].map(([secret, group]) => [secret, Math.max(...group.flatMap(({ versions }) => versions))])),
+    columns: byContainers(bySecret),
+    rows: byContainers(byHolder).map((name) => ({ name, cells: new Map(byHolder.get(name)?.map((cell) => [cell.secret, cell])) })),
+    newest: new Map([...bySecret].map(([secret, group]) => [secret, Math.max(...group.flatMap(({ versions }) => versions))])),
   };
 }
 

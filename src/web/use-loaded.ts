@@ -10,6 +10,8 @@ export interface Loaded<T> {
   readonly error: ApiError | undefined;
   /** Loads again now. */
   readonly reload: () => void;
+  /** Changes the answer by what is known meanwhile; nothing is changed before there is one. */
+  readonly amend: (change: (data: T) => T) => void;
 }
 
 /** Between loads without an event, in milliseconds; events make it immediate. */
@@ -45,5 +47,8 @@ export function useLoaded<T>(load: () => Promise<T>, key: string, concerns: (pat
     return () => { isEnded = true; clearInterval(timer); };
   }, [key]);
   const isCurrent = state.key === key;
-  return { data: isCurrent ? state.data : undefined, error: isCurrent ? state.error : undefined, reload: () => { latest.current.run(); } };
+  return {
+    data: isCurrent ? state.data : undefined, error: isCurrent ? state.error : undefined, reload: () => { latest.current.run(); },
+    amend: (change) => { setState((before) => (before.key === key && before.data !== undefined ? { ...before, data: change(before.data) } : before)); },
+  };
 }

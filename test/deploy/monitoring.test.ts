@@ -51,7 +51,7 @@ before(async () => {
   await measured.timed({ resolve: async () => ({ workloads: [] }), identity: nothing, usage: nothing, watch: () => { throw new Error('not asked'); } }).resolve({ workloads: [] });
   measured.changed('secret/x');
   measured.rotated([{ path: 'secret/x' }]);
-  agent = await measured.metrics({ containers: () => 1, inherited: 2, pending: () => 3, dropped: () => 4, isConnected: () => true }).text();
+  agent = await measured.metrics({ containers: () => 1, inherited: 2, reads: () => 5, pending: () => 3, dropped: () => 4, isConnected: () => true }).text();
   const drove = new DriverMetrics(() => true);
   await assert.rejects(drove.timed(nothing)({} as never));
   driver = await drove.metrics().text();

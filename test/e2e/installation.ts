@@ -94,13 +94,18 @@ export class Installation {
 
   /** Starts the agent as its systemd unit does and does not wait for it. */
   launchAgent(): void {
-    this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', this.stateDirectory]);
+    this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('agent')}`]);
   }
 
   /** As its systemd unit does: root without a capability. */
   async startDriver(): Promise<void> {
-    this.#spawn('driver', 'setpriv', ['--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', PURSER, 'driver', '--state-dir', this.stateDirectory]);
+    this.#spawn('driver', 'setpriv', ['--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', PURSER, 'driver', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('driver')}`]);
     await eventually('the driver', () => this.answers('/run/docker/plugins/purser.sock'), 20_000);
+  }
+
+  /** Where agent and driver serve their metrics. */
+  metricsSocket(name: 'agent' | 'driver'): string {
+    return join(BASE, `${name}-metrics.sock`);
   }
 
   /** Process id of core, agent or driver. */

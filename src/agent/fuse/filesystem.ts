@@ -10,7 +10,7 @@ import { PurserError, messageOf } from '../../lib/errors.ts';
 import type { ErrorCode } from '../../lib/error-codes.ts';
 import { FLUSH_MS, type FileEvent } from './events.ts';
 import { Gestures, type Gesture } from './gesture.ts';
-import { FUSE_ROLE, GESTURE_PID, POSTED, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type HiddenValue, type Outcome, type Raise, type Report } from './messages.ts';
+import { FUSE_ROLE, GESTURE_PID, POSTED, READS, SIGNAL_WORDS, type Command, type ContainerSummary, type Failure, type FuseWorkerData, type HiddenValue, type Outcome, type Raise, type Report } from './messages.ts';
 import type { ContainerTree, ContainerUpdate } from './plan.ts';
 import { WAKE_NAME, notifyWake } from './protocol.ts';
 import { WAIT_MS } from './waiting.ts';
@@ -82,7 +82,7 @@ export class SecretFilesystem {
 
   private constructor(options: AttachOptions) {
     this.#options = options;
-    const signal = new SharedArrayBuffer(8);
+    const signal = new SharedArrayBuffer(SIGNAL_WORDS * Int32Array.BYTES_PER_ELEMENT);
     this.#signal = new Int32Array(signal);
     this.#gestures = new Gestures((pid) => { Atomics.store(this.#signal, GESTURE_PID, pid); });
     const workerData: FuseWorkerData = { role: FUSE_ROLE, fuseFd: options.fuseFd, stateFds: options.stateFds, signal };
@@ -107,6 +107,11 @@ export class SecretFilesystem {
     const filesystem = new SecretFilesystem(options);
     await filesystem.#ready();
     return filesystem;
+  }
+
+  /** READ requests answered; begins anew at 2^32. */
+  get reads(): number {
+    return Atomics.load(this.#signal, READS) >>> 0;
   }
 
   /** Every container that is served, a predecessor's included. */

@@ -10,7 +10,7 @@ export interface FuseWorkerData {
   readonly role: 'fuse-server';
   readonly fuseFd: number;
   readonly stateFds: readonly [number, number];
-  /** Int32 words: see POSTED and GESTURE_PID. */
+  /** Int32 words: see POSTED, GESTURE_PID and READS. */
   readonly signal: SharedArrayBuffer;
 }
 
@@ -18,6 +18,9 @@ export interface FuseWorkerData {
 export const POSTED = 0;
 /** Word of the shared memory with the process id that performs gestures on the mount; 0 for none. */
 export const GESTURE_PID = 1;
+/** Word of the shared memory that counts READ requests; it begins anew at 2^32. */
+export const READS = 2;
+export const SIGNAL_WORDS = 3;
 
 export const FUSE_ROLE = 'fuse-server';
 

@@ -8,7 +8,7 @@ import { parentPort, receiveMessageOnPort, workerData, type MessagePort } from '
 import { PurserError, messageOf } from '../../lib/errors.ts';
 import { ProcCallers } from './caller.ts';
 import { Dispatcher } from './dispatch.ts';
-import { FUSE_ROLE, GESTURE_PID, POSTED, type Failure, type FuseWorkerData, type NumberedCommand, type Report } from './messages.ts';
+import { FUSE_ROLE, GESTURE_PID, POSTED, READS, type Failure, type FuseWorkerData, type NumberedCommand, type Report } from './messages.ts';
 import { INIT_FLAGS2, OP, REQUEST_BUFFER, REQUEST_HEADER, header, notifyResend } from './protocol.ts';
 import { FuseServer } from './server.ts';
 import { stateFile } from './state-file.ts';
@@ -129,7 +129,9 @@ class Loop {
       // ENOENT: the asker was killed meanwhile, or a predecessor had answered. ENODEV and ECONNABORTED come back at the next read.
       if (![ENOENT, ENODEV, ECONNABORTED].includes(errnoOf(error))) throw error;
     }
-    if (header.opcode(request) === OP.READ) dispatcher.scrub(length);
+    if (header.opcode(request) !== OP.READ) return;
+    dispatcher.scrub(length);
+    Atomics.add(this.#signal, READS, 1);
   }
 
   #obey(posted: number): void {

@@ -6,6 +6,7 @@ import type { Express, Request, Response } from 'express';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { PurserError, isPurserError, messageOf } from '../../lib/errors.ts';
+import { traced } from '../../lib/trace.ts';
 import { describeReference, parseReference } from '../../wire/reference.ts';
 import { DOCKER_PLUGIN_TYPE, PLUGIN_IMPLEMENTS } from '../../wire/plugin.ts';
 import type { VolumeDefinition } from './definitions.ts';
@@ -43,7 +44,7 @@ export function volumeDriver(volumes: VolumeCalls, log: Logger): Express {
   for (const [name, handle] of Object.entries(calls)) {
     application.post(`/VolumeDriver.${name}`, async (request: Request, response: Response) => {
       try {
-        answer(response, { ...await handle(readCall(request.body as unknown)), Err: '' });
+        answer(response, { ...await traced(async () => handle(readCall(request.body as unknown))), Err: '' });
       } catch (error) {
         // Docker asks for volumes of every name.
         if (name !== 'Get') log.warn({ call: name, code: isPurserError(error) ? error.code : undefined, reason: messageOf(error) }, 'a call of Docker for a volume was refused');

@@ -15,7 +15,7 @@ import { promptHidden, readStdin, readValueFile } from '../secret-input.ts';
 interface EnableOptions extends RemoteOptions { readonly path?: string; readonly description?: string }
 interface FilterOptions extends RemoteOptions {
   readonly device?: string; readonly path?: string; readonly secret?: string; readonly accessor?: string; readonly node?: string;
-  readonly operation?: string; readonly outcome?: string; readonly all?: boolean;
+  readonly operation?: string; readonly trace?: string; readonly outcome?: string; readonly all?: boolean;
 }
 interface SearchOptions extends FilterOptions { readonly since?: string; readonly until?: string; readonly limit?: string; readonly file?: string }
 interface VerifyOptions extends RemoteOptions { readonly device?: string; readonly key?: string }
@@ -52,12 +52,12 @@ export function registerAudit(program: Command, context: CommandContext): void {
 function withFilters(command: Command): Command {
   return withRemoteOptions(command)
     .option('--secret <path>', 'everything about this secret, by nodes too').option('--path <path>', 'API path, or its beginning with * at the end').option('--accessor <accessor>', 'by this token')
-    .option('--node <name>', 'by this node').option('--operation <name>', 'read, update, …').option('--outcome <outcome>', 'ok, denied or failed')
+    .option('--node <name>', 'by this node').option('--operation <name>', 'read, update, …').option('--trace <id>', 'the trace id of a line in the log of an agent').option('--outcome <outcome>', 'ok, denied or failed')
     .option('--all', 'request entries and markers too').option('--device <name>', 'default: the first file');
 }
 
-function queryOf({ device, path, secret, accessor, node, operation, outcome, all }: FilterOptions): Record<string, string | undefined> {
-  return { device, path, secret, accessor, node, operation, outcome, all: all === true ? 'true' : undefined };
+function queryOf({ device, path, secret, accessor, node, operation, trace, outcome, all }: FilterOptions): Record<string, string | undefined> {
+  return { device, path, secret, accessor, node, operation, trace, outcome, all: all === true ? 'true' : undefined };
 }
 
 async function list(context: CommandContext, options: RemoteOptions): Promise<void> {

@@ -6,6 +6,7 @@ import { createServer as createHttpServer, type IncomingMessage, type RequestLis
 import { createServer as createHttpsServer } from 'node:https';
 import type { Logger } from 'pino';
 import { isPurserError, messageOf, PurserError } from '../../lib/errors.ts';
+import { traceIdOf } from '../../lib/trace.ts';
 import { isServerFault, replyForError } from '../error-status.ts';
 import { acceptListVerb, listVerb } from './list-verb.ts';
 import { errorReply, send, type Reply } from './reply.ts';
@@ -72,16 +73,16 @@ async function answer(server: Server, handler: RequestHandler, log: Logger, requ
     const content = target === undefined ? errorReply(404, []) : await handler({ id, request, response, target });
     if (content !== undefined) reply(content);
   } catch (error) {
-    if (isServerFault(error)) logFault(log, id, error);
+    if (isServerFault(error)) logFault(log, { request: id, trace: traceIdOf(request.headers['traceparent']) }, error);
     if (response.headersSent) response.destroy();
     else reply(replyForError(error));
   }
 }
 
 /** Where it happened, and for our own errors why; a foreign error's message could quote a value, so only its class is logged. */
-function logFault(log: Logger, id: string, error: unknown): void {
-  if (isPurserError(error)) log.error({ request: id, code: error.code, reason: messageOf(error) }, 'a request failed');
-  else log.error({ request: id, class: error instanceof Error ? error.name : typeof error, at: error instanceof Error ? frames(error) : [] }, 'a request failed unexpectedly');
+function logFault(log: Logger, about: { readonly request: string; readonly trace: string | undefined }, error: unknown): void {
+  if (isPurserError(error)) log.error({ ...about, code: error.code, reason: messageOf(error) }, 'a request failed');
+  else log.error({ ...about, class: error instanceof Error ? error.name : typeof error, at: error instanceof Error ? frames(error) : [] }, 'a request failed unexpectedly');
 }
 
 function frames(error: Error): string[] {

@@ -10,7 +10,7 @@ import type { HistoryRow } from '../../ledger/history/row.ts';
 import { pathsOf } from '../../ledger/history/row.ts';
 import { Ledger } from '../../ledger/ledger.ts';
 import { HoldingsQuery, holdingsSchema } from '../../ledger/query/holdings.ts';
-import { matrix, totals } from '../../ledger/query/overview.ts';
+import { matrix, totals, type Totals } from '../../ledger/query/overview.ts';
 import { readers } from '../../ledger/query/readers.ts';
 import { behindJson, rotationStatus, statusJson } from '../../ledger/query/rotation-status.ts';
 import { historyJson } from '../../ledger/query/row-json.ts';
@@ -28,6 +28,7 @@ import { Alarms } from '../notify/alarms.ts';
 import type { NewEvent } from '../notify/event.ts';
 import { Denials } from './denials.ts';
 import { EventStreams } from './event-streams.ts';
+import { rationed } from './rationed.ts';
 import { roleReport, roleReportSchema } from './role-report.ts';
 import { RoleUse } from './role-use.ts';
 
@@ -80,6 +81,8 @@ export class Usage {
   readonly #alarms: Alarms | undefined;
   readonly #entries = new Counts('type');
   readonly #rotationTimes = new Latency();
+  readonly #totals: () => Promise<Totals>;
+  readonly #matrix: () => Promise<JsonObject>;
   #size: HistorySize | undefined;
   #sizeTaken = -Infinity;
   #telling: NodeJS.Timeout | undefined;
@@ -92,6 +95,8 @@ export class Usage {
     this.ledger = new Ledger({ view, now, history: this.#history, onHolding, onFault, onRows: (rows) => this.#noticed(rows) });
     this.denials = new Denials({ record: (row) => this.ledger.record(row), now, onFault });
     this.#sources = new HoldingSources(view, this.#history);
+    this.#totals = rationed(() => totals(this.#sources));
+    this.#matrix = rationed(() => matrix(this.#sources));
     const findNodes = (wanted: string) => options.registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id);
     this.#holdings = new HoldingsQuery({ sources: this.#sources, now, findNodes });
     this.#timeline = new Timeline({ history: this.#history, now, findNodes });
@@ -153,12 +158,12 @@ export class Usage {
   }
 
   async matrix(): Promise<JsonObject> {
-    return matrix(this.#sources);
+    return this.#matrix();
   }
 
   async overview(): Promise<JsonObject> {
     const { now, registry, isConnected } = this.#options;
-    const [held, size, refusals] = await Promise.all([totals(this.#sources), this.#history.size(), this.denied({ since: '24h' })]);
+    const [held, size, refusals] = await Promise.all([this.#totals(), this.#history.size(), this.denied({ since: '24h' })]);
     return {
       containers: held.containers, secrets: held.secrets, holdings: held.holdings, never_read: held.neverRead, ...(held.isCut ? { truncated: true } : {}),
       nodes: registry.all().map(({ id, name, revoked, last_seen: seen, version }) => ({ id, name, version, is_connected: isConnected(id), is_revoked: revoked !== undefined, last_seen_time: seen === undefined ? null : new Date(seen).toISOString() })),

@@ -19,7 +19,7 @@ export function Containers(): JSX.Element {
       <h1>Containers</h1>
       <Problem error={usage.error} />
       {usage.data?.truncated === true && <p class="note">There are more than one answer holds.</p>}
-      {usage.data === undefined ? usage.error === undefined && <Loading /> : <Table label="containers" rows={rows} keyOf={([first]) => first?.container_id ?? ''} empty="no container holds a secret now"
+      {usage.data === undefined ? usage.error === undefined && <Loading /> : <Table label="containers" rows={rows} keyOf={([first]) => first?.container_id ?? ''} empty="no container holds a secret now" order={0}
         columns={[
           { name: 'container', value: ([first]) => first?.container ?? '', show: ([first]) => <ContainerLink id={first?.container_id ?? ''} name={first?.container ?? ''} /> },
           { name: 'service', value: ([first]) => first?.service ?? '' },

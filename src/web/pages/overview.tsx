@@ -1,6 +1,7 @@
 // The first view: is the core well, what is in use, what is changing, who was refused.
 
 import type { JSX } from 'preact';
+import { useRotations } from '../live.ts';
 import { detailOf, type Entry, type Rotation } from '../model.ts';
 import { ContainerLink, Empty, Figure, Loading, NodeLink, Problem, RotationBar, SecretLink, Time } from '../parts/show.tsx';
 import { Table } from '../parts/table.tsx';
@@ -17,6 +18,7 @@ export function Overview(): JSX.Element {
   const seal = useLoaded(() => api.bare<{ sealed: boolean }>('sys/seal-status'), 'seal');
   const overview = useLoaded(() => api.read<OverviewData>('sys/usage/overview'), 'overview');
   const denied = useLoaded(() => api.read<{ entries: readonly Entry[] }>('sys/usage/denied', { since: '24h', limit: 200 }), 'denied');
+  useRotations((step) => { overview.amend((before) => ({ ...before, rotations: [step, ...before.rotations.filter(({ path }) => path !== step.path)] })); });
   const { data } = overview;
   const nodes = (data?.nodes ?? []).filter(({ is_revoked: isRevoked }) => !isRevoked);
   const lost = nodes.filter(({ is_connected: isConnected }) => !isConnected);

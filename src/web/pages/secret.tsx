@@ -9,6 +9,7 @@ import { Readers } from '../parts/readers.tsx';
 import { Loading, Problem, RotationBar, Time } from '../parts/show.tsx';
 import { Table } from '../parts/table.tsx';
 import { Timeline } from '../parts/timeline.tsx';
+import { useRotations } from '../live.ts';
 import { useApi } from '../session.ts';
 import { useLoaded, type Loaded } from '../use-loaded.ts';
 import { NewValue, Reveal } from './secret-value.tsx';
@@ -22,6 +23,7 @@ export function Secret({ path }: { readonly path: string }): JSX.Element {
   const readers = useLoaded(() => api.read<{ processes: readonly Reader[] }>(usage, { view: 'processes' }), path, concerns);
   const history = useLoaded(() => api.read<{ entries: readonly Entry[] }>(usage, { view: 'history', limit: 400 }), path, concerns);
   const info = useLoaded(() => describe(api, path), path, concerns);
+  useRotations((step) => { if (step.path === path) rotation.amend((before) => ({ ...before, ...step })); });
   const rows = holdings.data?.holdings ?? [];
   const held = rows.filter(({ released_time: released }) => released === null);
   const reload = (...all: readonly Pick<Loaded<unknown>, 'reload'>[]): void => { for (const each of all) each.reload(); };
@@ -32,11 +34,11 @@ export function Secret({ path }: { readonly path: string }): JSX.Element {
       {rotation.data !== undefined && rotation.data.total > 0 && (
         <section class="rotation" aria-label="rotation"><p>Version <strong>{rotation.data.version}</strong> is the current one.</p><RotationBar rotation={rotation.data} />
           {rotation.data.behind.length > 0 && <details><summary>who holds an old version</summary><Holders label="holders of an old version" rows={rotation.data.behind} without={['secret', 'state']} empty="nobody" /></details>}</section>)}
-      <section aria-labelledby="holders"><h2 id="holders">Held now</h2>
-        {holdings.data === undefined ? holdings.error === undefined && <Loading /> : <Holders label="holders" rows={held} without={['secret', 'state']} empty="no container holds this secret now" />}
-      </section>
       <section aria-labelledby="new-value"><h2 id="new-value">Set a new value</h2>
         <NewValue path={path} current={info.data?.current} onWritten={() => { reload(info, rotation, holdings, history); }} />
+      </section>
+      <section aria-labelledby="holders"><h2 id="holders">Held now</h2>
+        {holdings.data === undefined ? holdings.error === undefined && <Loading /> : <Holders label="holders" rows={held} without={['secret', 'state']} empty="no container holds this secret now" />}
       </section>
       <section aria-labelledby="versions"><h2 id="versions">Versions</h2>
         {info.error?.status === 404 ? <p class="empty">there is no such secret yet</p> : <Problem error={info.error} />}
@@ -46,7 +48,7 @@ export function Secret({ path }: { readonly path: string }): JSX.Element {
       <section aria-labelledby="readers"><h2 id="readers">Read by</h2><Problem error={readers.error} /><Readers label="reading programs" rows={readers.data?.processes ?? []} empty="no program has read it" /></section>
       <section aria-labelledby="history"><h2 id="history">History</h2><Problem error={history.error} /><Timeline entries={history.data?.entries ?? []} /></section>
       <section aria-labelledby="past"><h2 id="past">Held before</h2>
-        <Holders label="former holders" rows={rows.filter(({ released_time: released }) => released !== null)} without={['secret', 'since']} empty="nobody held it before" />
+        <Holders label="former holders" rows={rows.filter(({ released_time: released }) => released !== null)} without={['secret', 'since']} empty="nobody held it before" order={-1} />
       </section>
     </>
   );

@@ -19,7 +19,7 @@ const COLUMNS: Readonly<Record<'secret' | 'container' | 'target' | 'service' | '
   state: { name: 'state', value: ({ released_time: time }) => time ?? 'held', show: ({ released_time: time, released_reason: reason }) => (time === null ? 'held' : <>{reason} <Time value={time} /></>) },
 };
 
-export function Holders({ label, rows, without = [], empty }: { readonly label: string; readonly rows: readonly Holding[]; readonly without?: readonly (keyof typeof COLUMNS)[]; readonly empty: string }): JSX.Element {
+export function Holders({ label, rows, without = [], empty, order = 0 }: { readonly label: string; readonly rows: readonly Holding[]; readonly without?: readonly (keyof typeof COLUMNS)[]; readonly empty: string; readonly order?: number }): JSX.Element {
   const columns = (Object.keys(COLUMNS) as (keyof typeof COLUMNS)[]).filter((name) => !without.includes(name)).map((name) => COLUMNS[name]);
-  return <Table label={label} columns={columns} rows={rows} keyOf={(row) => `${row.container_id} ${row.target} ${row.path} ${row.field ?? ''} ${row.granted_time ?? ''}`} empty={empty} />;
+  return <Table label={label} columns={columns} rows={rows} keyOf={(row) => `${row.container_id} ${row.target} ${row.path} ${row.field ?? ''} ${row.granted_time ?? ''}`} empty={empty} order={order} />;
 }

@@ -16,6 +16,11 @@ export function Time({ value }: { readonly value: string | null | undefined }): 
   return <time dateTime={value} title={value}>{relative.format(Math.round(seconds / size), unit)}</time>;
 }
 
+/** 12,345 */
+export function numberText(value: number): string {
+  return value.toLocaleString('en');
+}
+
 export function Problem({ error }: { readonly error: ApiError | undefined }): JSX.Element | null {
   if (error === undefined) return null;
   return <div class="problem" role="alert"><strong>{error.message === 'permission denied' ? 'your policies do not allow this' : error.message}</strong>{error.hint !== undefined && <span> {error.hint}</span>}</div>;
@@ -42,7 +47,7 @@ export function RotationBar({ rotation: { path, total, current, need_restart: ne
 }
 
 export function Figure({ label, value, tone }: { readonly label: string; readonly value: ComponentChildren; readonly tone?: 'good' | 'bad' | 'warn' | undefined }): JSX.Element {
-  return <div class={`figure-box ${tone ?? ''}`}><dt>{label}</dt><dd>{value}</dd></div>;
+  return <div class={`figure-box ${tone ?? ''}`}><dt>{label}</dt><dd>{typeof value === 'number' ? numberText(value) : value}</dd></div>;
 }
 
 export const SecretLink = ({ path, field }: { readonly path: string; readonly field?: string | undefined }): JSX.Element =>
