@@ -13,12 +13,13 @@ import { benchDriver } from './driver.ts';
 import { benchEnvironment } from './environment.ts';
 import { benchFileReads } from './file-reads.ts';
 import { benchLedger } from './ledger.ts';
+import { benchLedgerReads } from './ledger-reads.ts';
 import { benchPage } from './page.ts';
 import { benchPolicyCheck } from './policy-check.ts';
 import { benchRotation } from './rotation.ts';
 import { benchScale } from './scale.ts';
 
-const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'memory', 'page', 'core', 'driver', 'policy', 'ledger', 'scale']);
+const wanted = new Set(process.argv.length > 2 ? process.argv.slice(2) : ['start', 'env', 'rotation', 'files', 'reads', 'memory', 'page', 'core', 'driver', 'policy', 'ledger', 'scale']);
 if (wanted.delete('policy')) benchPolicyCheck();
 if (wanted.delete('ledger')) await benchLedger();
 if (wanted.delete('scale')) await benchScale();
@@ -31,6 +32,7 @@ try {
   if (wanted.has('start')) await benchContainerStart();
   if (wanted.has('env')) await benchEnvironment(client);
   if (wanted.has('files')) await benchFileReads(client);
+  if (wanted.has('reads')) await benchLedgerReads(purser, client);
   if (wanted.has('rotation')) await benchRotation(client, 100);
   if (wanted.has('memory')) await benchAgentMemory(purser.pid('agent'), 200);
   if (wanted.has('page')) await benchPage(client, token, 200);

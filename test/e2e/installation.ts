@@ -87,14 +87,15 @@ export class Installation {
       && (await run(PURSER, ['status', '--address', ADDRESS, '--ca-cert', this.caCertificate])).status === 0, 20_000);
   }
 
-  async startAgent(): Promise<void> {
-    this.launchAgent();
+  /** @param program what to run instead of what ships */
+  async startAgent(program = PURSER): Promise<void> {
+    this.launchAgent(program);
     await eventually('the agent', () => this.answers('/run/purser/agent.sock'), 20_000);
   }
 
   /** Starts the agent as its systemd unit does and does not wait for it. */
-  launchAgent(): void {
-    this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('agent')}`]);
+  launchAgent(program = PURSER): void {
+    this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, program, 'agent', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('agent')}`]);
   }
 
   /** As its systemd unit does: root without a capability. */
