@@ -98,6 +98,7 @@ function hintFor(status: number): string | undefined {
   if (status === 404) return 'check the path: purser secrets list and purser auth list show the mounts, purser list what is below a path';
   if (status === 405) return 'the path takes another of read, write, list and delete';
   if (status === 403) return 'check the token and its policies: purser token lookup';
+  if (status === 500) return 'the log of the core says why; it refuses everything while no audit device takes entries (a full disk, a changed audit file)';
   if (status === 503) return 'unseal it: purser unseal';
   return undefined;
 }

@@ -124,11 +124,17 @@ export class Transport {
     const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
     if (isCertificateFault(code)) {
       return new PurserError('ERR_CLIENT_TLS', `the certificate of ${origin} is not trusted: ${messageOf(error)}`,
-        { hint: 'give the CA of the core (PURSER_CACERT); if nobody changed it, somebody may be in between', cause: error });
+        { hint: certificateHint(code), cause: error });
     }
     return new PurserError('ERR_CLIENT_UNREACHABLE', `the core at ${origin} cannot be reached: ${reasonOf(error, code)}`,
-      { hint: 'check the address (PURSER_ADDR) and that purser server runs there', cause: error });
+      { hint: `check the address (PURSER_ADDR) and that purser server runs there${code === 'ECONNRESET' && origin.startsWith('http:') ? ': a core with TLS wants https://' : ''}`, cause: error });
   }
+}
+
+function certificateHint(code: string): string {
+  if (code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID') return 'check the clocks; then restart the server, which makes its own certificate anew, or replace the one that you gave it';
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return 'use a name that the certificate has, or give the server this one (purser server --tls-name)';
+  return 'give the CA of the core (PURSER_CACERT); if nobody changed it, somebody may be in between';
 }
 
 /** OpenSSL's X509_V_ERR_* names as Node gives them (nodejs.org/api/tls.html#x509-certificate-error-codes) and Node's own. */

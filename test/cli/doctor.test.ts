@@ -1,8 +1,9 @@
 // purser doctor: what it finds on cores and machines in every state, and how it ends.
 
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
 
@@ -14,6 +15,7 @@ import { joinNode } from '../../src/client/node/join.ts';
 import * as runtime from '../../src/agent/runtime-config.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer } from '../../src/server/server.ts';
+import { issueAuthority, issueServerCertificate } from '../../src/server/tls/certificate.ts';
 import { silent, startUnsealed, temporaryDirectory } from '../server/running.ts';
 import { withEnvironment } from './run.ts';
 
@@ -70,6 +72,57 @@ describe('purser doctor', () => {
     assert.deepEqual([stranger.status, ...statusOf(stranger.findings, 'core', 'tls')], [1, 'fail', 'skip']);
   });
 
+  test('certificates that are nearly over, over, or of another name each say what to do', async () => {
+    const authority = await issueAuthority(Date.now());
+    const signer = { certificate: new X509Certificate(authority.certificate), key: createPrivateKey(authority.key) };
+    const day = 86_400_000;
+    for (const [title, names, age, core, tls, hint] of [
+      ['fresh', ['127.0.0.1'], 0, 'ok', 'ok', undefined],
+      ['nearly-over', ['127.0.0.1'], 360, 'ok', 'warn', /restart the server/],
+      ['over', ['127.0.0.1'], 366, 'fail', 'skip', /clocks.*replace the one/],
+      ['misnamed', ['core.example'], 0, 'fail', 'skip', /--tls-name/],
+    ] as const) {
+      const { certificate, key } = await issueServerCertificate(signer, names, Date.now() - age * day);
+      const [ca, pem, keyFile] = ['ca', 'pem', 'key'].map((kind) => join(files.path, `${title}.${kind}`)) as [string, string, string];
+      for (const [path, text] of [[ca, authority.certificate], [pem, certificate], [keyFile, key]] as const) writeFileSync(path, text, { mode: 0o600 });
+      const data = temporaryDirectory();
+      const server = await startServer(loadConfig({ dataDir: data.path, listen: '127.0.0.1:0', tlsCert: pem, tlsKey: keyFile }), silent);
+      cleanups.push(() => data.remove(), () => server.close());
+      const { findings } = await doctor({ PURSER_ADDR: server.address, PURSER_CACERT: ca, PURSER_TOKEN: '' }, '--format', 'json');
+      assert.deepEqual(statusOf(findings, 'core', 'tls'), [core, tls], title);
+      if (hint !== undefined) assert.match(String(findings.get(tls === 'warn' ? 'tls' : 'core')?.hint), hint);
+    }
+  });
+
+  test('TLS and plain HTTP mixed up, a server that is none, and one that does not answer', async () => {
+    const server = await startUnsealed({ audit: false });
+    const data = temporaryDirectory();
+    const withTls = await startServer(loadConfig({ dataDir: data.path, listen: '127.0.0.1:0' }), silent);
+    const mute = createServer(() => undefined).listen(0, '127.0.0.1');
+    cleanups.push(() => data.remove(), () => server.stop(), () => withTls.close(), () => mute.close());
+    const core = async (address: string): Promise<Finding | undefined> => (await doctor({ PURSER_ADDR: address, PURSER_TOKEN: '' }, '--format', 'json')).findings.get('core');
+    const [tlsToPlain, plainToTls, silence] = [await core(server.server.address.replace('http', 'https')), await core(withTls.address.replace('https', 'http')), await core(`http://127.0.0.1:${String((mute.address() as AddressInfo).port)}`)];
+    assert.match(`${tlsToPlain?.message} ${tlsToPlain?.hint}`, /does not speak TLS.*PURSER_ADDR/);
+    assert.match(`${plainToTls?.message} ${plainToTls?.hint}`, /cut.*wants https:/);
+    assert.match(`${silence?.message} ${silence?.hint}`, /no answer within.*log/);
+  });
+
+  test('a core that cannot record requests refuses the token and the audit check, and both say where to look', async () => {
+    const server = await startUnsealed();
+    cleanups.push(() => server.stop());
+    const check = async (): Promise<Map<string, Finding>> => (await doctor({ PURSER_ADDR: server.server.address, PURSER_TOKEN: server.root }, '--format', 'json')).findings;
+    assert.deepEqual(statusOf(await check(), 'token', 'audit'), ['ok', 'ok']);
+    // As after an operator's `> audit.log`: the next look at the file ends it.
+    truncateSync(join(server.directory, 'audit', 'audit.log'));
+    await server.server.reopenAudit().catch(() => undefined);
+    let broken = await check();
+    for (const end = Date.now() + 30_000; broken.get('token')?.status === 'ok' && Date.now() < end;) broken = await check();
+    for (const name of ['token', 'audit']) {
+      assert.equal(broken.get(name)?.status, 'fail');
+      assert.match(String(broken.get(name)?.hint), /log of the core.*audit/);
+    }
+  });
+
   test('a core that keeps and records nothing is a warning, and warnings end in 0', async () => {
     const server = await startUnsealed({ audit: false });
     cleanups.push(() => server.stop());
@@ -112,7 +165,9 @@ describe('purser doctor', () => {
     await server.call('DELETE', `auth/node/nodes/${(nodes.body as { data: { keys: string[] } }).data.keys[0]!}`);
     assert.deepEqual(statusOf(await check(), 'node login'), ['fail']);
     chmodSync(join(state, 'node.key'), 0o644);
-    assert.deepEqual(statusOf(await check(), 'node', 'node login'), ['fail', 'skip']);
+    const open = await check();
+    assert.deepEqual([...statusOf(open, 'node', 'node login'), open.get('agent')?.message], ['fail', 'skip', 'see node']);
+    assert.match(String(open.get('node')?.hint), /revoke the node and join again/);
     chmodSync(join(state, 'node.key'), 0o600);
     writeFileSync(join(state, 'node.json'), '{');
     assert.deepEqual(statusOf(await check(), 'node', 'node login'), ['fail', 'skip']);

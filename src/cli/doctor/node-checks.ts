@@ -10,6 +10,8 @@ import type { RuntimeOptions, RuntimeSetup } from '../context.ts';
 import { fail, ok, skip, warn, type Check, type Finding } from './finding.ts';
 
 const SOCKET_MILLISECONDS = 5_000;
+/** Major 10, minor 229 (Documentation/admin-guide/devices.txt), as stat(2) gives it. */
+const FUSE_DEVICE = 10 << 8 | 229;
 
 interface RuntimeStatus { readonly installed: boolean; readonly default: boolean; readonly dockerLive?: boolean; readonly binaryPath: string; readonly binaryVersion?: string; readonly versionMatches: boolean }
 
@@ -22,7 +24,8 @@ export interface NodeCheckOptions extends RuntimeOptions {
 export function nodeChecks(options: NodeCheckOptions): Check[] {
   let status: RuntimeStatus | undefined;
   let identity: NodeIdentity | undefined;
-  const joined = (check: (identity: NodeIdentity) => Promise<Omit<Finding, 'check'>>) => async () => (identity === undefined ? skip('this machine is no node') : check(identity));
+  let isNode = true; // until the state says otherwise
+  const joined = (check: (identity: NodeIdentity) => Promise<Omit<Finding, 'check'>>) => async () => (identity === undefined ? skip(isNode ? 'see node' : 'this machine is no node') : check(identity));
   return [
     {
       name: 'docker', run: async () => {
@@ -35,6 +38,7 @@ export function nodeChecks(options: NodeCheckOptions): Check[] {
     {
       name: 'node', run: async () => {
         identity = await loadIdentity(options.stateDirectory);
+        isNode = identity !== undefined;
         if (identity !== undefined) return ok(`joined ${identity.address} as ${identity.name}`);
         const isAgentHere = await tryConnect(join(options.runDirectory, 'agent.sock')) === undefined;
         return isAgentHere ? warn(`an agent runs here, and ${options.stateDirectory} is not its state directory`, 'name it with --state-dir') : skip('this machine is no node; purser node token and purser agent join make it one');
@@ -54,8 +58,9 @@ function runtime({ installed, default: isDefault, dockerLive, binaryPath, binary
 
 async function checkFuse(): Promise<Omit<Finding, 'check'>> {
   try {
-    await (await open('/dev/fuse', constants.O_RDWR)).close();
-    return ok('/dev/fuse can be opened');
+    const device = await open('/dev/fuse', constants.O_RDWR);
+    const found = await device.stat().finally(() => device.close());
+    return found.isCharacterDevice() && found.rdev === FUSE_DEVICE ? ok('/dev/fuse can be opened') : fail('/dev/fuse is something else than the FUSE device', 'rm /dev/fuse && mknod -m 666 /dev/fuse c 10 229');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     return code === 'EACCES' || code === 'EPERM' ? warn('/dev/fuse cannot be opened by this user', 'run doctor as root, and the agent on the host and not in a container') : fail('the kernel offers no FUSE', 'modprobe fuse');
