@@ -30,12 +30,6 @@ export async function openKv(path: string, options: KvOptions): Promise<{ readon
   return { client, kv: await findKv(client, path, options.mount) };
 }
 
-/** @throws ERR_CLI_USAGE */
-export function wholeNumber(option: string, text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw new PurserError('ERR_CLI_USAGE', `${option} takes a whole number`);
-  return Number(text);
-}
-
 /**
  * Finds the mount of `path`.
  * @param mount given by the user; `path` is then below it

@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { CoreClient } from '../client/core-client.ts';
 import { PurserError } from '../lib/errors.ts';
 import { readConnection, type Connection } from './environment.ts';
+import type { CommandContext } from './context.ts';
 import type { Format } from './output.ts';
 
 export interface RemoteOptions {
@@ -26,6 +27,12 @@ export function formatOf(options: RemoteOptions, formats: readonly Format[] = ['
   const format = formats.find((known) => known === (options.format ?? 'table'));
   if (format === undefined) throw new PurserError('ERR_CLI_USAGE', `there is no such format; ${formats.join(', ')} are known`);
   return format;
+}
+
+/** Names, one a line, or as a JSON array. */
+export function printNames({ output }: CommandContext, options: RemoteOptions, names: readonly string[]): void {
+  if (formatOf(options) === 'json') output.json(names);
+  else for (const name of names) output.line(name);
 }
 
 /** A client for the core; without a token only the unauthenticated calls work. */

@@ -4,10 +4,10 @@ import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
-import { apiPath, openKv, requireVersions, wholeNumber, withKvOptions, type KvOptions } from '../kv-path.ts';
+import { apiPath, openKv, requireVersions, withKvOptions, type KvOptions } from '../kv-path.ts';
+import { pairs, repeated, wholeNumber } from '../option-values.ts';
 import { entryRows } from '../output.ts';
 import { formatOf } from '../remote.ts';
-import { repeated } from '../repeated-option.ts';
 
 interface MetadataOptions extends KvOptions {
   readonly maxVersions?: string; readonly casRequired?: string; readonly deleteVersionAfter?: string; readonly customMetadata?: string[]; readonly removeCustomMetadata?: string[];
@@ -55,19 +55,13 @@ async function write(context: CommandContext, verb: 'put' | 'patch', path: strin
 }
 
 function bodyOf({ maxVersions, casRequired, deleteVersionAfter, customMetadata, removeCustomMetadata }: MetadataOptions): Record<string, unknown> {
-  const custom = [...(customMetadata ?? []).map(pairOf), ...(removeCustomMetadata ?? []).map((key) => [key, null] as const)];
+  const custom = [...pairs('--custom-metadata', customMetadata ?? []), ...(removeCustomMetadata ?? []).map((key) => [key, null] as const)];
   return {
     ...(maxVersions === undefined ? {} : { max_versions: wholeNumber('--max-versions', maxVersions) }),
     ...(casRequired === undefined ? {} : { cas_required: truth('--cas-required', casRequired) }),
     ...(deleteVersionAfter === undefined ? {} : { delete_version_after: deleteVersionAfter }),
     ...(custom.length === 0 ? {} : { custom_metadata: Object.fromEntries(custom) }),
   };
-}
-
-function pairOf(pair: string): readonly [string, string] {
-  const split = pair.indexOf('=');
-  if (split < 1) throw new PurserError('ERR_CLI_USAGE', 'custom metadata is written key=value');
-  return [pair.slice(0, split), pair.slice(split + 1)];
 }
 
 function truth(option: string, text: string): boolean {

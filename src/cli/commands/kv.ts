@@ -7,9 +7,10 @@ import type { CoreClient } from '../../client/core-client.ts';
 import { CoreResponseError } from '../../client/response.ts';
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
-import { apiPath, openKv, requireVersions, wholeNumber, withKvOptions, type KvOptions, type KvPath } from '../kv-path.ts';
+import { apiPath, openKv, requireVersions, withKvOptions, type KvOptions, type KvPath } from '../kv-path.ts';
+import { wholeNumber } from '../option-values.ts';
 import { textOf } from '../output.ts';
-import { formatOf } from '../remote.ts';
+import { formatOf, printNames } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
 import { printWrapped, withWrapOption } from '../wrapped.ts';
 import { registerKvMetadata } from './kv-metadata.ts';
@@ -95,12 +96,10 @@ async function readSecret(client: CoreClient, kv: KvPath, version: string | unde
 }
 
 async function list(context: CommandContext, path: string, options: KvOptions): Promise<void> {
-  const format = formatOf(options);
   if (path === '' && options.mount === undefined) throw new PurserError('ERR_CLI_USAGE', 'list needs a path', { hint: 'purser secrets list shows the mounts' });
   const { client, kv } = await openKv(path, options);
   const keys = await client.list(apiPath(kv, 'metadata'));
-  if (format === 'json') context.output.json(keys);
-  else for (const key of keys) context.output.line(key);
+  printNames(context, options, keys);
 }
 
 async function changeVersions(context: CommandContext, action: 'delete' | 'undelete' | 'destroy', path: string, options: VersionsOptions): Promise<void> {

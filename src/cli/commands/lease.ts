@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { PurserError } from '../../lib/errors.ts';
 import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../context.ts';
-import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { connectWithToken, formatOf, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
 interface ListOptions extends RemoteOptions { readonly irrevocable?: boolean }
 interface RenewOptions extends RemoteOptions { readonly increment?: string }
@@ -46,8 +46,7 @@ async function list(context: CommandContext, prefix: string | undefined, options
     return;
   }
   const names = await client.list(`sys/leases/lookup/${prefix ?? ''}`.replace(/\/+$/, ''));
-  if (formatOf(options) === 'json') context.output.json(names);
-  else for (const name of names) context.output.line(name);
+  printNames(context, options, names);
 }
 
 async function revoke(context: CommandContext, target: string, options: RevokeOptions): Promise<void> {

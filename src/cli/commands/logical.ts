@@ -8,7 +8,7 @@ import type { Envelope } from '../../client/response.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../context.ts';
-import { connect, connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { connect, connectWithToken, formatOf, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
 import { printWrapped, withWrapOption, type WrapOptions } from '../wrapped.ts';
 
@@ -57,8 +57,7 @@ async function write(context: CommandContext, path: string, args: readonly strin
 
 async function list(context: CommandContext, path: string, options: RemoteOptions): Promise<void> {
   const keys = await connectWithToken(options).list(apiPath(path));
-  if (formatOf(options) === 'json') context.output.json(keys);
-  else for (const key of keys) context.output.line(key);
+  printNames(context, options, keys);
 }
 
 /** What the core said: as it is for json, else the data, or the token of a login, as a table. */

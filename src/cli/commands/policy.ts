@@ -7,7 +7,7 @@ import type { Command } from 'commander';
 import { writeFileAtomic } from '../../lib/atomic-file.ts';
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
-import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { connectWithToken, formatOf, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readStdin, readValueFile } from '../secret-input.ts';
 
 /** Adds `purser policy …`. */
@@ -24,11 +24,7 @@ export function registerPolicy(program: Command, context: CommandContext): void 
     if (formatOf(options) === 'json') context.output.json(data);
     else context.output.line(data.policy.trimEnd());
   });
-  withRemoteOptions(policy.command('list')).action(async (options: RemoteOptions) => {
-    const names = await connectWithToken(options).list('sys/policies/acl');
-    if (formatOf(options) === 'json') context.output.json(names);
-    else for (const name of names) context.output.line(name);
-  });
+  withRemoteOptions(policy.command('list')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('sys/policies/acl')));
   withRemoteOptions(policy.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     await connectWithToken(options).delete(`sys/policies/acl/${name}`);
     context.output.note(`removed the policy ${name}`);

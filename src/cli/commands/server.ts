@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 
 import type { CommandContext } from '../context.ts';
-import { repeated } from '../repeated-option.ts';
+import { repeated } from '../option-values.ts';
 
 /** Adds `purser server`. */
 export function registerServer(program: Command, context: CommandContext): void {

@@ -2,11 +2,10 @@
 
 import type { Command } from 'commander';
 
-import { PurserError } from '../../lib/errors.ts';
 import { entryRows } from '../output.ts';
 import type { CommandContext } from '../context.ts';
-import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
-import { repeated } from '../repeated-option.ts';
+import { repeated, wholeNumber } from '../option-values.ts';
+import { connectWithToken, formatOf, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
 interface WriteOptions extends RemoteOptions {
   readonly allow?: string[]; readonly allowGlob?: string[]; readonly disallow?: string[]; readonly disallowGlob?: string[]; readonly entityAlias?: string[]; readonly boundCidr?: string[];
@@ -46,25 +45,4 @@ function roleBody(options: WriteOptions): object {
     ...(options.defaultPolicy ? {} : { token_no_default_policy: true }), token_period: options.period, token_explicit_max_ttl: options.explicitMaxTtl,
     token_num_uses: options.numUses === undefined ? undefined : wholeNumber('--num-uses', options.numUses), path_suffix: options.pathSuffix, token_type: options.type,
   };
-}
-
-/** Names, one a line. */
-export function printNames(context: CommandContext, options: RemoteOptions, names: readonly string[]): void {
-  if (formatOf(options) === 'json') context.output.json(names);
-  else for (const name of names) context.output.line(name);
-}
-
-/** The pairs of `key=value` arguments. @throws ERR_CLI_USAGE */
-export function pairs(option: string, texts: readonly string[]): (readonly [string, string])[] {
-  return texts.map((text) => {
-    const split = text.indexOf('=');
-    if (split < 1) throw new PurserError('ERR_CLI_USAGE', `${option} is written key=value`);
-    return [text.slice(0, split), text.slice(split + 1)] as const;
-  });
-}
-
-/** @throws ERR_CLI_USAGE */
-export function wholeNumber(option: string, text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new PurserError('ERR_CLI_USAGE', `${option} takes a whole number`);
-  return Number(text);
 }

@@ -5,10 +5,10 @@ import type { Command } from 'commander';
 import { PurserError } from '../../lib/errors.ts';
 import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../context.ts';
-import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
-import { repeated } from '../repeated-option.ts';
+import { pairs, repeated, wholeNumber } from '../option-values.ts';
+import { connectWithToken, formatOf, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { printWrapped, withWrapOption, type WrapOptions } from '../wrapped.ts';
-import { pairs, printNames, registerTokenRole, wholeNumber } from './token-role.ts';
+import { registerTokenRole } from './token-role.ts';
 import { promptHidden, readStdin } from '../secret-input.ts';
 
 interface CreateOptions extends WrapOptions {

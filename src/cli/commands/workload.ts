@@ -4,8 +4,8 @@ import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
-import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
-import { repeated } from '../repeated-option.ts';
+import { pairs, repeated } from '../option-values.ts';
+import { connectWithToken, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
 const SELECTORS = ['image', 'imageDigest', 'name', 'service', 'stack', 'node'] as const;
 type Selector = (typeof SELECTORS)[number];
@@ -31,11 +31,7 @@ export function registerWorkload(program: Command, context: CommandContext): voi
   withRemoteOptions(workload.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     context.output.json(await connectWithToken(options).read(`auth/node/role/${name}`));
   });
-  withRemoteOptions(workload.command('list')).action(async (options: RemoteOptions) => {
-    const names = await connectWithToken(options).list('auth/node/role');
-    if (formatOf(options) === 'json') context.output.json(names);
-    else for (const name of names) context.output.line(name);
-  });
+  withRemoteOptions(workload.command('list')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('auth/node/role')));
   withRemoteOptions(workload.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     await connectWithToken(options).delete(`auth/node/role/${name}`);
     context.output.note(`removed the workload role ${name}`);
@@ -53,13 +49,9 @@ function selectorsOf(options: WriteOptions): Record<string, unknown> {
   return selectors;
 }
 
-function labels(pairs: readonly string[]): Record<string, string[]> {
+function labels(texts: readonly string[]): Record<string, string[]> {
   const result = new Map<string, string[]>();
-  for (const pair of pairs) {
-    const split = pair.indexOf('=');
-    if (split < 1) throw new PurserError('ERR_CLI_USAGE', 'a label selector is written key=value');
-    result.set(pair.slice(0, split), [...result.get(pair.slice(0, split)) ?? [], pair.slice(split + 1)]);
-  }
+  for (const [key, value] of pairs('--label', texts)) result.set(key, [...result.get(key) ?? [], value]);
   return Object.fromEntries(result);
 }
 
