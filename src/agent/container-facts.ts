@@ -1,7 +1,7 @@
 // What a container is, read from Docker's own record of it, `<docker root>/containers/<id>/config.v2.json`. Never from
 // `inspect`: during a start dockerd holds the container's lock until the runtime returns, and the agent is what it waits for.
 
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { PurserError } from '../lib/errors.ts';
@@ -60,9 +60,8 @@ export async function readContainerFacts(dockerRoot: string, id: string): Promis
   const path = join(dockerRoot, 'containers', id, 'config.v2.json');
   let record: z.infer<typeof recordSchema>;
   try {
-    const bytes = await readFile(path);
-    if (bytes.length > MAX_RECORD_BYTES) throw new Error('the file is too large');
-    record = recordSchema.parse(JSON.parse(bytes.toString('utf8')));
+    if ((await stat(path)).size > MAX_RECORD_BYTES) throw new Error('the file is too large');
+    record = recordSchema.parse(JSON.parse(await readFile(path, 'utf8')));
     if (record.ID !== id) throw new Error('the file belongs to another container');
   } catch (error) {
     // The parser's own text could quote the file, and with it somebody's environment.

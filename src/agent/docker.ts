@@ -36,8 +36,9 @@ export interface DockerListener {
 const CALL_TIMEOUT_MS = 5000;
 /** Asked while a container starts; the runtime waits 5 s for one without references. */
 const IMAGE_TIMEOUT_MS = 2000;
-/** Images whose labels are remembered. */
+/** Images whose labels are remembered, and the length of all labels of one. */
 const MAX_IMAGES = 512;
+const MAX_REMEMBERED = 16 * 1024;
 /** The runtime asks the agent for the variables of a command, and waits up to 30 s. */
 const ACTION_TIMEOUT_MS = 60_000;
 /** Docker gives a container 10 s to stop unless it was started with more. */
@@ -89,7 +90,7 @@ export class DockerEngine {
   }
 
   /**
-   * The labels that an image brings. Asked once, because the id is a hash of them; unlike a container, an image can be inspected during a start.
+   * The labels that an image brings. Asked once, as a rule: the id is a hash of them. Unlike a container, an image can be inspected during a start.
    * @throws ERR_DOCKER_UNAVAILABLE, also when there is no such image any more
    */
   async imageLabels(imageId: string): Promise<Readonly<Record<string, string>>> {
@@ -97,6 +98,7 @@ export class DockerEngine {
     if (known !== undefined) return known;
     const { Config } = await this.#ask((docker) => docker.getImage(imageId).inspect(), IMAGE_TIMEOUT_MS);
     const labels = labelsSchema.parse((Config as { Labels?: unknown } | undefined)?.Labels) ?? {};
+    if (Object.entries(labels).flat().join('').length > MAX_REMEMBERED) return labels;
     if (this.#imageLabels.size >= MAX_IMAGES) this.#imageLabels.clear();
     this.#imageLabels.set(imageId, labels);
     return labels;

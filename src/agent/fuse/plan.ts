@@ -65,6 +65,9 @@ function checkFile(file: SecretFile): void {
   if (file.kind === 'placeholder' && (file.content.length > 0 || file.mode !== 0)) throw invalid(`the placeholder ${file.name} is not empty with mode 0000`);
 }
 
+/** The files are memory of the host, whatever memory the container may use; templates could make much of little. */
+const MAX_TREE_BYTES = 32 * 1024 * 1024;
+
 /** @throws ERR_WORKLOAD_INVALID when the tree cannot be served as it is */
 export function checkTree(tree: ContainerTree): void {
   if (!/^[0-9a-f]{64}$/.test(tree.id)) throw invalid('a container id is not 64 hex digits');
@@ -78,6 +81,7 @@ export function checkTree(tree: ContainerTree): void {
     if (new Set(names).size !== names.length) throw invalid(`container ${tree.id.slice(0, 12)} has two secret files of one name`);
   }
   tree.files.forEach(checkFile);
+  if (tree.files.reduce((sum, { content }) => sum + content.length, 0) > MAX_TREE_BYTES) throw invalid(`the secret files of container ${tree.id.slice(0, 12)} take more than 32 MiB in all`);
 }
 
 class Allocator {

@@ -250,6 +250,7 @@ describe('FuseServer', () => {
     ['setuid', add(1, file('a', '', { mode: 0o4755 }))], ['a negative uid', add(1, file('a', '', { uid: -1 }))], ['two of one name', add(1, file('a', ''), file('a', ''))],
     ['a placeholder with content', add(1, file('a', 'x', { kind: 'placeholder', mode: 0 }))], ['2 MiB', add(1, file('a', 'x'.repeat(2 * MAX_VALUE)))],
     ['the root cgroup', { op: 'add', tree: { id: id(1), cgroupPath: '/', files: [] } }], ['a cgroup with ..', { op: 'add', tree: { id: id(1), cgroupPath: '/a/../b', files: [] } }],
+    ['33 files of 1 MiB', add(1, ...Array.from({ length: 33 }, (_, n) => file(`f${String(n)}`, 'x'.repeat(MAX_VALUE))))],
     ['a short id', { op: 'add', tree: { id: 'abc', cgroupPath: '/a', files: [] } }],
   ];
   for (const [what, bad] of invalid) {
