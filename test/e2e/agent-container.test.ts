@@ -40,6 +40,13 @@ describe('the agent as a container', () => {
     await docker('swarm', 'leave', '--force');
   });
 
+  test('the reason for a keeper: Docker leaves out of a stack what an agent needs', async () => {
+    const impossible = 'version: "3.8"\nservices: { x: { image: "busybox:latest", command: "true", devices: ["/dev/fuse"], pid: host, security_opt: ["apparmor=unconfined"] } }\n';
+    const { stdout, stderr } = await run('docker', ['stack', 'deploy', '--resolve-image', 'never', '--compose-file', '-', 'impossible'], { input: impossible });
+    assert.match(stdout + stderr, /Ignoring unsupported options: devices, pid, security_opt/);
+    await docker('stack', 'rm', 'impossible');
+  });
+
   test('a stale join token is what docker service logs shows, with what to do', async () => {
     const stale = await purser.purser('node', 'token');
     await purser.purserWithInput(stale, 'agent', 'join', '--token', '-', '--name', 'took-it-too', '--state-dir', '/run/tmp/stale-container');

@@ -42,8 +42,7 @@ export async function runKeeper(options: KeeperCommandOptions): Promise<number> 
   if (imageId === undefined) throw new PurserError('ERR_DOCKER_UNAVAILABLE', 'the Docker Engine does not know the container that this is', { hint: 'mount the socket of the Engine that runs it' });
   const keeper = new Keeper({
     engine, log, imageId, dockerRoot: host.dockerRoot, agentArguments: options.agentArguments,
-    // Of every container and volume that it serves the agent has a record.
-    isInUse: async () => (await readdir(join(stateDirectory, 'containers')).catch(() => [])).some((name) => name.endsWith('.json')),
+    isInUse: () => hasRecords(join(stateDirectory, 'containers')),
   });
   for (let failures = 0; !stop.signal.aborted;) {
     try {
@@ -56,6 +55,15 @@ export async function runKeeper(options: KeeperCommandOptions): Promise<number> 
   }
   log.info({ removed: await keeper.leave() }, 'keeper stopping');
   return 0;
+}
+
+/** Of every container and volume that it serves the agent has a record. What cannot be read counts as in use, by its error. */
+async function hasRecords(directory: string): Promise<boolean> {
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+  return names.some((name) => name.endsWith('.json'));
 }
 
 /** A node that has joined keeps its identity, whatever token is there now: a new token is for new nodes. */
