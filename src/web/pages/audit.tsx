@@ -16,7 +16,7 @@ interface AuditEntry {
 }
 interface Page { readonly entries: readonly AuditEntry[]; readonly cursor: string }
 
-const FIELDS = [['secret', 'Secret', 'secret/db/prod'], ['path', 'API path', 'auth/* or sys/policies/acl/app'], ['node', 'Node', 'node-1'], ['accessor', 'Token accessor', ''], ['since', 'Since', '24h or 2026-01-31T12:00:00Z'], ['until', 'Until', '']] as const;
+const FIELDS = [['secret', 'Secret', 'secret/db/prod'], ['path', 'API path', 'auth/* or sys/policies/acl/app'], ['node', 'Node', 'node-1'], ['accessor', 'Token accessor', ''], ['trace', 'Trace id', 'of a line in an agent’s log'], ['since', 'Since', '24h or 2026-01-31T12:00:00Z'], ['until', 'Until', '']] as const;
 
 export function Audit(): JSX.Element {
   const api = useApi();

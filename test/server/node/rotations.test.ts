@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
+import { eventually } from '../../e2e/command.ts';
 import { batch, granted, released, rotated, type NewEntry } from '../../ledger/entries.ts';
 import { TestCore, type TestNode } from './test-core.ts';
 
@@ -26,14 +27,6 @@ const read = async (path: string, query: Record<string, string> = {}): Promise<J
 async function restart(): Promise<void> {
   await core.restart();
   node = { ...node, client: core.client(await core.logIn(node.id, node.key)) };
-}
-
-async function eventually<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (const until = Date.now() + 10_000; Date.now() < until; await new Promise((done) => { setTimeout(done, 20); })) {
-    const found = await look();
-    if (found !== undefined) return found;
-  }
-  throw new Error(`no ${what}`);
 }
 
 test('a rotation under way goes on after a restart of the core, with its beginning, and ends when the last container has the version', async () => {
