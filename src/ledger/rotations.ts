@@ -30,7 +30,7 @@ const SHOWN_MS = 10 * 60_000;
 /** Counting waits so long for more to come … */
 const GATHER_MS = 50;
 /** … and, with very many holders, so many times as long as it took. */
-const REST_FACTOR = 4;
+const REST_FACTOR = 2;
 
 interface Followed { rotation: Rotation; timer: NodeJS.Timeout | undefined; restMs: number; counting: Promise<void> }
 

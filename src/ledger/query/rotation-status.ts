@@ -23,20 +23,19 @@ export interface RotationStatus {
 
 export interface Behind { readonly found: Found; readonly needsRestart: boolean }
 
-/** @param onBehind told of each holding with an old version */
-export async function rotationStatus(sources: HoldingSources, path: string, version: number, onBehind: (behind: Behind) => void = () => undefined): Promise<RotationStatus> {
+/** @param behind gets the holdings with an old version, `most` at most */
+export async function rotationStatus(sources: HoldingSources, path: string, version: number, behind: Behind[] = [], most = 0): Promise<RotationStatus> {
   const containers = new Map<string, 'current' | 'behind' | 'restart'>();
-  for await (const { found } of sources.live({ secret: path }, undefined)) {
-    for (const one of found) {
-      if (one.holding.pinned || one.holding.granted === null) continue;
-      const id = `${one.key.node}.${one.key.container}`;
-      const isBehind = one.holding.version !== version;
-      const needsRestart = isBehind && one.holding.target.startsWith(VARIABLE_TARGET);
-      const before = containers.get(id) ?? 'current';
-      // A file that is still to change weighs more than a variable that only a restart changes.
-      containers.set(id, isBehind && !needsRestart ? 'behind' : needsRestart && before === 'current' ? 'restart' : before);
-      if (isBehind) onBehind({ found: one, needsRestart });
-    }
+  for await (const { key, holding } of sources.ofSecret(path)) {
+    if (holding.pinned || holding.granted === null) continue;
+    const id = `${key.node}.${key.container}`;
+    const isBehind = holding.version !== version;
+    const needsRestart = isBehind && holding.target.startsWith(VARIABLE_TARGET);
+    const before = containers.get(id) ?? 'current';
+    // A file that is still to change weighs more than a variable that only a restart changes.
+    containers.set(id, isBehind && !needsRestart ? 'behind' : needsRestart && before === 'current' ? 'restart' : before);
+    const found = isBehind && behind.length < most ? await sources.find(key) : undefined;
+    if (found !== undefined) behind.push({ found, needsRestart });
   }
   const states = [...containers.values()];
   const count = (state: string) => states.filter((one) => one === state).length;

@@ -12,7 +12,7 @@ import { Ledger } from '../../ledger/ledger.ts';
 import { HoldingsQuery, holdingsSchema } from '../../ledger/query/holdings.ts';
 import { matrix, totals, type Totals } from '../../ledger/query/overview.ts';
 import { readers } from '../../ledger/query/readers.ts';
-import { behindJson, rotationStatus, statusJson } from '../../ledger/query/rotation-status.ts';
+import { behindJson, rotationStatus, statusJson, type Behind } from '../../ledger/query/rotation-status.ts';
 import { historyJson } from '../../ledger/query/row-json.ts';
 import { HoldingSources } from '../../ledger/query/sources.ts';
 import { staleHoldings, staleSchema } from '../../ledger/query/stale.ts';
@@ -147,10 +147,10 @@ export class Usage {
   async rotation(path: string): Promise<JsonObject | undefined> {
     const facts = await this.#options.describeSecret(path);
     if (facts === undefined) return undefined;
-    const behind: JsonObject[] = [];
-    const status = await rotationStatus(this.#sources, path, facts.version, (one) => { if (behind.length < MAX_BEHIND) behind.push(behindJson(one, facts.version)); });
+    const behind: Behind[] = [];
+    const status = await rotationStatus(this.#sources, path, facts.version, behind, MAX_BEHIND);
     const followed = this.rotations.list().find((rotation) => rotation.path === path);
-    return { ...statusJson(status), ...(followed === undefined ? {} : times(followed)), behind };
+    return { ...statusJson(status), ...(followed === undefined ? {} : times(followed)), behind: behind.map((one) => behindJson(one, facts.version)) };
   }
 
   async rotationsUnderWay(): Promise<JsonObject> {
