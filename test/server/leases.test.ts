@@ -240,7 +240,9 @@ describe('bound addresses', () => {
     assert.equal((await as(near, 'GET', 'auth/token/lookup-self')).status, 200);
     assert.deepEqual(errors(await as(far, 'GET', 'auth/token/lookup-self')), [403, ['permission denied']]);
     assert.equal((await server.call('POST', 'auth/token/lookup', { body: { token: far } })).body.data.num_uses, 5);
-    assert.deepEqual(errors(await as(far, 'GET', 'sys/internal/ui/mounts')), [403, ['permission denied']], 'also where a token is all it takes');
+    assert.equal((await as(far, 'GET', 'sys/internal/ui/mounts/secret')).status, 403, 'also where a token is all it takes');
+    assert.deepEqual((await as(far, 'GET', 'sys/internal/ui/mounts')).body.data, { secret: {}, auth: {} }, 'and no more than a stranger where none is needed');
+    assert.ok('secret/' in (await server.call('GET', 'sys/internal/ui/mounts')).body.data.secret);
   });
 });
 
