@@ -1,6 +1,9 @@
 // Command lines that are wrong: what the error says, the hint with what to type next, and the exit code (1 refused or failed, 2 the line is wrong).
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 
 import { startUnsealed, type TestServer } from '../server/running.ts';
@@ -55,4 +58,12 @@ test('an option that may be repeated takes one value, so that what follows is an
   const { out } = await run('kv', 'metadata', 'get', '--format', 'json', 'secret/trap');
   assert.deepEqual((JSON.parse(out) as { custom_metadata: unknown }).custom_metadata, { canary: 'true' });
   await run('write', '-f', 'auth/token/create');
+});
+
+test('agent release takes nothing away under a running agent', async () => {
+  const agent = createServer().listen(join(server.directory, 'agent.sock'));
+  await once(agent, 'listening');
+  const { status, err } = await run('agent', 'release', '--run-dir', server.directory);
+  assert.deepEqual([status, err], [1, 'purser: error: the agent of this host runs\npurser: hint: stop it first (systemctl stop purser-agent); running containers then lose their files\n']);
+  agent.close();
 });

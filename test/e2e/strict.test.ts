@@ -124,6 +124,8 @@ describe('purser.env=strict', () => {
 
   test('purser agent release ends the warden', async () => {
     assert.ok(existsSync('/run/purser/warden.sock'));
+    const { status, stderr } = await purser.tryPurser('agent', 'release');
+    assert.deepEqual([status, /the agent of this host runs/.test(stderr)], [1, true], 'not under a running agent');
     await purser.end('agent', 'SIGTERM');
     await purser.purser('agent', 'release');
     assert.deepEqual(await wardens(), []);

@@ -10,6 +10,7 @@ import type { Command } from 'commander';
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
 import { readStdin } from '../secret-input.ts';
+import { tryConnect } from '../try-connect.ts';
 
 interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir?: string; readonly force?: boolean; readonly swarmNodeId?: string }
 
@@ -49,10 +50,17 @@ export function registerAgent(program: Command, context: CommandContext): void {
     .action(async (agentArguments: readonly string[], options: object) => { context.exit(await context.programs.keeper({ ...options, agentArguments })); });
   agent.command('release').description('unmount the secret filesystem and end its holder; running containers lose their files')
     .option('--run-dir <directory>', 'where they are, if not where purser agent was told')
-    .action(({ runDir = agent.opts<{ runDir: string }>().runDir }: { runDir?: string }) => { release(runDir); });
+    .action(async ({ runDir = agent.opts<{ runDir: string }>().runDir }: { runDir?: string }) => {
+      await release(runDir);
+      context.output.note('released: nothing of the agent is left but its state directory');
+    });
 }
 
-function release(runDirectory: string): void {
+/** Under a running agent the filesystem would vanish, and with it the files of every container: it has to be stopped first. */
+async function release(runDirectory: string): Promise<void> {
+  if (await tryConnect(join(runDirectory, 'agent.sock')) === undefined) {
+    throw new PurserError('ERR_STATE_LOCKED', 'the agent of this host runs', { hint: 'stop it first (systemctl stop purser-agent); running containers then lose their files' });
+  }
   const beside = join(dirname(process.argv[1] ?? ''), 'purser-runtime');
   const { status, error, stderr } = spawnSync(existsSync(beside) ? beside : 'purser-runtime', ['purser-holder-release', '--run-dir', runDirectory], { encoding: 'utf8' });
   if (status !== 0) {

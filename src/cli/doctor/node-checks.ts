@@ -2,14 +2,13 @@
 
 import { constants } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { join } from 'node:path';
 
 import { loadIdentity, type NodeIdentity } from '../../client/node/identity.ts';
 import type { RuntimeOptions, RuntimeSetup } from '../context.ts';
+import { tryConnect } from '../try-connect.ts';
 import { fail, ok, skip, warn, type Check, type Finding } from './finding.ts';
 
-const SOCKET_MILLISECONDS = 5_000;
 /** Major 10, minor 229 (Documentation/admin-guide/devices.txt), as stat(2) gives it. */
 const FUSE_DEVICE = 10 << 8 | 229;
 
@@ -74,15 +73,6 @@ async function checkAgent(runDirectory: string): Promise<Omit<Finding, 'check'>>
   if (refusal !== undefined) return fail(`the agent does not run (${refusal})`, hint);
   const mounts = await readFile('/proc/self/mountinfo', 'utf8');
   return mounts.includes(` ${join(runDirectory, 'fs')} `) ? ok('the agent runs and its filesystem is mounted') : fail('the agent runs and its filesystem is not mounted', 'restart the agent');
-}
-
-/** @returns what went wrong, or undefined when something listens */
-function tryConnect(path: string): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect(path, () => { socket.destroy(); resolve(undefined); });
-    socket.setTimeout(SOCKET_MILLISECONDS, () => { socket.destroy(); resolve('it does not answer'); });
-    socket.once('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-  });
 }
 
 /** Logs in as the agent does, and gives the token back. */

@@ -127,6 +127,6 @@ async function readKey(path: string): Promise<KeyObject> {
 
 function corrupt(path: string, reason: string): PurserError {
   return new PurserError('ERR_STATE_CORRUPT', `state file ${path} cannot be used: ${reason}`, {
-    hint: 'restore the state directory from a backup, or join again with purser agent join --force <token>',
+    hint: 'restore the state directory from a backup, or join again with purser agent join --force --token -',
   });
 }

@@ -130,5 +130,5 @@ function explainLogin(error: unknown): unknown {
   if (error.serverCode === 'ERR_NODE_CLOCK') {
     return new PurserError('ERR_NODE_CLOCK', message, { hint: error.hint ?? 'set the clocks of node and core by NTP', cause: error });
   }
-  return new PurserError('ERR_NODE_REVOKED', message, { hint: 'see purser node list at the core; join again with purser agent join --force <token>', cause: error });
+  return new PurserError('ERR_NODE_REVOKED', message, { hint: 'see purser node list at the core; join again with purser agent join --force --token -', cause: error });
 }
