@@ -162,7 +162,11 @@ export class Leases {
   /** How many there are; up to five minutes old. */
   counts(): Promise<LeaseCounts> {
     const now = performance.now();
-    if (this.#counted === undefined || now - this.#counted.at > COUNTED_MILLISECONDS) this.#counted = { at: now, counts: this.#count() };
+    if (this.#counted === undefined || now - this.#counted.at > COUNTED_MILLISECONDS) {
+      this.#counted = { at: now, counts: this.#count() };
+      // Whoever asked is told; the next one counts again.
+      this.#counted.counts.catch(() => { this.#counted = undefined; });
+    }
     return this.#counted.counts;
   }
 

@@ -123,7 +123,7 @@ export class UnsealedCore implements Closable {
     return [
       { name: 'purser_audit_entries_total', help: 'Entries that an audit device took', type: 'counter', values: devices.map(([device, { taken }]) => ({ labels: { device }, value: taken })) },
       { name: 'purser_audit_failures_total', help: 'Entries that an audit device refused', type: 'counter', values: devices.map(([device, { refused }]) => ({ labels: { device }, value: refused })) },
-      { name: 'purser_leases', help: 'Leases of secrets that the core will take back, or cannot; counted every five minutes', type: 'gauge', values: Object.entries(leases).map(([state, value]) => ({ labels: { state }, value })) },
+      { name: 'purser_leases', help: 'Leases of secrets that the core will take back, or cannot; counted every five minutes', type: 'gauge', values: Object.entries<number>({ ...leases }).map(([state, value]) => ({ labels: { state }, value })) },
       ...await this.#nodes.families(), ...this.#notifier.families(),
     ];
   }
