@@ -38,12 +38,12 @@ if [ "$part" != unit ]; then
 fi
 
 say "nothing left behind"
+left() { scripts/leftovers.sh > .leftovers-after; comm -13 <(sort .leftovers-before) <(sort .leftovers-after); }
 for _ in $(seq 50); do
-  scripts/leftovers.sh > .leftovers-after
-  if diff .leftovers-before .leftovers-after > /dev/null; then break; fi
+  [ -n "$(left)" ] || break
   sleep 0.1
 done
-if ! diff .leftovers-before .leftovers-after; then
+if [ -n "$(left | tee /dev/stderr)" ]; then
   echo "test: the lines above were left behind by the tests" >&2
   exit 1
 fi
