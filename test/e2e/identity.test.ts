@@ -21,7 +21,7 @@ describe('identity', () => {
   before(async () => {
     purser = await Installation.start();
     await purser.put('secret/db/prod', { password: 'value' });
-    await purser.purser('workload', 'write', 'web', '--label', 'team=web', '--identity-audience', AUDIENCE, 'vault-*', '--identity-ttl', `${String(TTL_SECONDS)}s`);
+    await purser.purser('workload', 'write', 'web', '--label', 'team=web', '--identity-audience', AUDIENCE, '--identity-audience', 'vault-*', '--identity-ttl', `${String(TTL_SECONDS)}s`);
   });
   after(() => purser.stop());
 
