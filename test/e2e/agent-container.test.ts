@@ -2,7 +2,7 @@
 // are delivered and rotate, through an upgrade and a killed agent; removing the stack removes everything, but not while a task has secrets of it.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 
@@ -38,6 +38,8 @@ describe('the agent as a container', () => {
     await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '', 60_000);
     await purser.stop();
     await docker('swarm', 'leave', '--force');
+    // The identity of the node, where the stack file keeps it.
+    rmSync('/var/lib/purser', { recursive: true, force: true });
   });
 
   test('the reason for a keeper: Docker leaves out of a stack what an agent needs', async () => {
