@@ -83,7 +83,7 @@ describe('an installation', () => {
     const result = await run(PURSER, ['agent', '--state-dir', join(BASE, 'second')], { timeoutMs: 15_000 });
     assertRefused(result, /another agent serves \/run\/purser on this host\n.*systemctl stop purser-agent/);
     await purser.put('secret/db/prod', { password: 'rotated' });
-    await eventually('the new value', async () => await docker('exec', id, 'cat', '/run/secrets/x') === 'rotated', 2_000);
+    await eventually('the new value', async () => await docker('exec', id, 'cat', '/run/secrets/x') === 'rotated', 5_000);
     await purser.put('secret/db/prod', { password: 'value' });
     await docker('rm', '--force', id);
     await purser.purser('node', 'revoke', 'second');

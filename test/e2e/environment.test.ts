@@ -142,7 +142,7 @@ describe('secrets in variables', () => {
     assert.equal(await docker('exec', id, ...SHOW), '[first-value]');
     await eventually('the ledger', async () => JSON.stringify(await versions(id)) === JSON.stringify([['env:PW', version]]));
     await purser.put('secret/db/prod', { user: 'app', password: 'second-value' });
-    await eventually('the new value in exec', async () => await docker('exec', id, ...SHOW) === '[second-value]', 1000);
+    await eventually('the new value in exec', async () => await docker('exec', id, ...SHOW) === '[second-value]', 5_000);
     await eventually('the new value in the health check', async () => await docker('exec', id, 'cat', '/dev/shm/health') === '[second-value]');
     assert.equal(await docker('exec', id, 'cat', '/dev/shm/main'), '[first-value]');
     assert.deepEqual(await versions(id), [['env:PW', version]], 'the main process still has the old one');

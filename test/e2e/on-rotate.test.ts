@@ -163,7 +163,7 @@ describe('on-rotate', () => {
   test('an action that an agent did not get to is done by the next one', async () => {
     const id = await docker('run', '-d', ...PASSWORD, '-l', 'purser.on-rotate=exec:touch /tmp/done', 'busybox', 'sleep', '600');
     await purser.put('secret/db/action', { pw: 'killed' });
-    await eventually('the value', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'killed', 2_000);
+    await eventually('the value', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'killed', 5_000);
     await purser.end('agent', 'SIGKILL');
     const wasDone = (await run('docker', ['exec', id, 'test', '-e', '/tmp/done'])).status === 0;
     await purser.startAgent();

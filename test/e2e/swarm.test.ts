@@ -34,7 +34,7 @@ for (const runtime of [true, false]) {
       const loop = readLoop(id, '/run/secrets/the_password');
       for (const value of VALUES.slice(1)) {
         await purser.put('secret/db/prod', { password: value });
-        await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/the_password')) === value, 1_000);
+        await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/the_password')) === value, 5_000);
       }
       assert.deepEqual(await loop.stop(), VALUES, 'every version was read, in order, each whole');
       assert.equal(await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app'), id, 'the same container');
