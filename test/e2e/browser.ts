@@ -3,7 +3,9 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { chromium, type Browser, type Page, type Response } from 'playwright-core';
+
+import { eventually } from './command.ts';
 
 const ARTIFACTS = resolve(import.meta.dirname, '../../test-artifacts');
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
@@ -15,6 +17,18 @@ export interface Violation { readonly id: string; readonly impact: string | null
 /** Starts a browser that knows no certificate authority: the core's own is in no store, and the tests speak to no other host. */
 export function startBrowser(): Promise<Browser> {
   return chromium.launch({ executablePath: PROGRAM, args: FLAGS });
+}
+
+/**
+ * Loads the page until it shows something. Chromium drops what it is loading when an interface of the host comes or goes (net::ERR_NETWORK_CHANGED), as they do
+ * while containers start.
+ */
+export function load(page: Page, url: string): Promise<Response> {
+  return eventually('the page to load', async () => {
+    const response = await page.goto(url);
+    await page.locator('#app > *').first().waitFor({ timeout: 5_000 });
+    return response ?? undefined;
+  }, 30_000);
 }
 
 export async function screenshot(page: Page, name: string): Promise<void> {

@@ -14,7 +14,7 @@ import { startServer, type RunningServer } from '../../src/server/server.ts';
 import type { UsageEntry } from '../../src/wire/node-protocol.ts';
 import { startIdentityProvider, type IdentityProvider } from '../fakes/identity-provider.ts';
 import { call, silent, temporaryDirectory } from '../server/running.ts';
-import { accessibility, screenshot, startBrowser } from './browser.ts';
+import { accessibility, load, screenshot, startBrowser } from './browser.ts';
 import { eventually } from './command.ts';
 
 const UI = resolve(import.meta.dirname, '../../dist/ui');
@@ -123,7 +123,7 @@ describe('the web page with much in it', () => {
   });
 
   const visit = async (view: string): Promise<void> => { await page.goto(`${server.address}/ui/#/${view}`); };
-  const open = async (): Promise<void> => { await page.goto(`${server.address}/ui/`); await page.getByRole('heading', { name: 'Purser' }).waitFor(); };
+  const open = async (): Promise<void> => { await load(page, `${server.address}/ui/`); await page.getByRole('heading', { name: 'Purser' }).waitFor(); };
   const signOut = async (): Promise<void> => { await page.getByRole('button', { name: 'Sign out' }).click(); await page.getByRole('button', { name: 'Sign in' }).waitFor(); };
 
   test('signs in with a name and a password, says when they are wrong, and ends the token at sign-out', async () => {

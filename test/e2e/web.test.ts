@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 
-import { accessibility, screenshot, startBrowser } from './browser.ts';
+import { accessibility, load, screenshot, startBrowser } from './browser.ts';
 import { docker, eventually } from './command.ts';
 import { ADDRESS, Installation } from './installation.ts';
 
@@ -44,7 +44,7 @@ describe('the web page', () => {
 
   const rootToken = (): string => readFileSync(join(purser.dataDirectory, 'root-token'), 'utf8').trim();
   async function signIn(on: Page, token: string): Promise<void> {
-    await on.goto(`${ADDRESS}/ui/`);
+    await load(on, `${ADDRESS}/ui/`);
     await on.getByRole('textbox', { name: 'Token' }).or(on.getByLabel('Token', { exact: true }).and(on.locator('[type=password]'))).fill(token);
     await on.getByRole('button', { name: 'Sign in' }).click();
     await on.getByRole('heading', { name: 'Overview' }).waitFor();
@@ -52,12 +52,12 @@ describe('the web page', () => {
   const visit = async (view: string): Promise<void> => { await page.goto(`${ADDRESS}/ui/#/${view}`); };
 
   test('comes with headers that let it load nothing but itself', async () => {
-    const response = await page.goto(`${ADDRESS}/`);
+    const response = await load(page, `${ADDRESS}/`);
     assert.ok(page.url().endsWith('/ui/'));
-    const policy = response?.headers()['content-security-policy'] ?? '';
+    const policy = response.headers()['content-security-policy'] ?? '';
     for (const part of ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"]) assert.ok(policy.includes(part), part);
     assert.equal(policy.includes('unsafe'), false);
-    assert.equal(response?.headers()['x-content-type-options'], 'nosniff');
+    assert.equal(response.headers()['x-content-type-options'], 'nosniff');
     assert.deepEqual(await accessibility(page), []);
     await screenshot(page, 'sign-in');
   });
