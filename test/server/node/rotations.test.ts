@@ -4,12 +4,11 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
 import { eventually } from '../../e2e/command.ts';
-import { batch, granted, released, rotated, type NewEntry } from '../../ledger/entries.ts';
-import { TestCore, type TestNode } from './test-core.ts';
+import { granted, released, rotated, type NewEntry } from '../../ledger/entries.ts';
+import { TestCore, UsageReports, type TestNode } from './test-core.ts';
 
 let core: TestCore;
 let node: TestNode;
-let sequence = 0;
 before(async () => {
   core = await TestCore.start();
   node = await core.join('n1');
@@ -17,11 +16,8 @@ before(async () => {
 after(() => core.close());
 
 type Json = Record<string, unknown>;
-async function add(...entries: NewEntry[]): Promise<void> {
-  const first = sequence + 1;
-  sequence += entries.length;
-  await node.client.write('node/usage', batch(first, entries, new Date()));
-}
+const reports = new UsageReports(() => node.client);
+const add = (...entries: NewEntry[]): Promise<void> => reports.add(...entries);
 const read = async (path: string, query: Record<string, string> = {}): Promise<Json> => core.root.read(`sys/usage/${path}`, query);
 
 async function restart(): Promise<void> {

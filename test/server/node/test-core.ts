@@ -25,6 +25,7 @@ import { usageRoutes } from '../../../src/server/sys/usage.ts';
 import { PolicyStore } from '../../../src/server/policy-store.ts';
 import { decodeJoinToken } from '../../../src/wire/join-token.ts';
 import type { ResolveResult, Workload } from '../../../src/wire/node-protocol.ts';
+import { batch, type NewEntry } from '../../ledger/entries.ts';
 import { MemoryView } from '../../fakes/memory-view.ts';
 
 export const CLUSTER = 'cluster-1';
@@ -222,6 +223,24 @@ export class TestCore {
     if (found === undefined) throw new PurserError('ERR_REQUEST_NOT_FOUND', 'no handler');
     const [mountPoint, engine] = found;
     return engine.handle({ operation, path: path.slice(mountPoint.length), mountPoint, data, remoteAddress: '127.0.0.1', ...(caller === undefined ? {} : { caller }) });
+  }
+}
+
+/** What a node tells of the use of secrets, numbered as an agent numbers it. */
+export class UsageReports {
+  /** Number of the last entry told. */
+  sequence = 0;
+  readonly #client: () => CoreClient;
+
+  /** @param client of the node, asked for each report: a restart of the core makes another one */
+  constructor(client: () => CoreClient) {
+    this.#client = client;
+  }
+
+  async add(...entries: NewEntry[]): Promise<void> {
+    const first = this.sequence + 1;
+    this.sequence += entries.length;
+    await this.#client().write('node/usage', batch(first, entries, new Date()));
   }
 }
 

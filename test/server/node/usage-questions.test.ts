@@ -5,12 +5,12 @@ import assert from 'node:assert/strict';
 import { get } from 'node:http';
 import { after, before, test } from 'node:test';
 
+import { eventually } from '../../e2e/command.ts';
 import { batch, container, granted, opened, refused, released, rotated, type NewEntry } from '../../ledger/entries.ts';
-import { TestCore, workload, type TestNode } from './test-core.ts';
+import { TestCore, UsageReports, workload, type TestNode } from './test-core.ts';
 
 let core: TestCore;
 let node: TestNode;
-let sequence = 0;
 before(async () => {
   core = await TestCore.start();
   node = await core.join('n1', { driver: true, swarmNodeId: 'swarmnode1' });
@@ -23,21 +23,10 @@ before(async () => {
 after(() => core.close());
 
 type Json = Record<string, unknown>;
-async function add(...entries: NewEntry[]): Promise<void> {
-  const first = sequence + 1;
-  sequence += entries.length;
-  await node.client.write('node/usage', batch(first, entries, new Date()));
-}
+const reports = new UsageReports(() => node.client);
+const add = (...entries: NewEntry[]): Promise<void> => reports.add(...entries);
 const read = async (path: string, query: Record<string, string> = {}): Promise<Json> => core.root.read(`sys/usage/${path}`, query);
 const resolve = (name: string, ...references: string[]) => node.client.write('node/resolve', { workloads: [workload(references, { name })] });
-
-async function eventually<T>(what: string, look: () => Promise<T | undefined>): Promise<T> {
-  for (const until = Date.now() + 5000; Date.now() < until; await new Promise((done) => { setTimeout(done, 20); })) {
-    const found = await look();
-    if (found !== undefined) return found;
-  }
-  throw new Error(`no ${what}`);
-}
 
 test('a refused resolve is on record with the container and the reason, at once, and its repeats are counted together', async () => {
   for (let count = 0; count < 5; count++) await resolve('intruder', 'purser://secret/x?default=do-not-keep#f');
@@ -202,6 +191,6 @@ test('a node that is revoked, and one that lies about its place, report nothing'
   const gone = await core.join('gone');
   await core.root.delete(`auth/node/nodes/${gone.id}`);
   await assert.rejects(gone.client.write('node/usage', batch(1, [released('a')], new Date())), { status: 403 });
-  await assert.rejects(node.client.write('node/usage', batch(sequence + 5, [released('a')], new Date())), { serverCode: 'ERR_NODE_LEDGER' });
+  await assert.rejects(node.client.write('node/usage', batch(reports.sequence + 5, [released('a')], new Date())), { serverCode: 'ERR_NODE_LEDGER' });
   assert.deepEqual((await read(`container/${container('f')}`))['holdings'], []);
 });
