@@ -10,11 +10,8 @@ import type { RequestListener, Server } from 'node:http';
  */
 export function pluginServer(listener: RequestListener): Server {
   // Docker 20.10 sends an empty Host header.
-  const server = createServer({ requireHostHeader: false }, (request, response) => {
-    // Else Node waits five seconds for the other side to close.
+  return createServer({ requireHostHeader: false }, (request, response) => {
     response.setHeader('Connection', 'close');
     listener(request, response);
   });
-  server.maxRequestsPerSocket = 1;
-  return server;
 }

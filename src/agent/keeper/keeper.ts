@@ -28,8 +28,7 @@ export class Keeper {
   /** Makes it so that both are there. @throws ERR_DOCKER_UNAVAILABLE */
   async keep(): Promise<void> {
     const { engine, log } = this.#options;
-    const kept = await engine.kept();
-    const [agent, holder] = [AGENT_NAME, HOLDER_NAME].map((wanted) => kept.find(({ name }) => name === wanted));
+    const { agent, holder } = await this.#kept();
     const isCurrent = agent?.fingerprint === this.#agent.fingerprint;
     if (agent !== undefined && isCurrent) {
       if (agent.state !== 'running') await this.#complain(agent);
@@ -55,8 +54,7 @@ export class Keeper {
   /** Takes both away unless a container would lose its files. @returns true when they are gone. @throws ERR_DOCKER_UNAVAILABLE */
   async leave(): Promise<boolean> {
     const { engine, isInUse, log } = this.#options;
-    const kept = await engine.kept();
-    const [agent, holder] = [AGENT_NAME, HOLDER_NAME].map((wanted) => kept.find(({ name }) => name === wanted));
+    const { agent, holder } = await this.#kept();
     if (!await isInUse()) {
       if (agent !== undefined) await engine.stop(agent.id);
       // A task may have come while it stopped.
@@ -68,6 +66,11 @@ export class Keeper {
     }
     log.warn({}, `containers use secrets of this agent, so it stays; when they are gone: docker stop ${AGENT_NAME} ${HOLDER_NAME} && docker rm ${AGENT_NAME} ${HOLDER_NAME}`);
     return false;
+  }
+
+  async #kept(): Promise<{ readonly agent: KeptContainer | undefined; readonly holder: KeptContainer | undefined }> {
+    const kept = await this.#options.engine.kept();
+    return { agent: kept.find(({ name }) => name === AGENT_NAME), holder: kept.find(({ name }) => name === HOLDER_NAME) };
   }
 
   async #discard({ id }: KeptContainer): Promise<void> {
