@@ -9,7 +9,12 @@ import { after, before, describe, test } from 'node:test';
 import { docker, eventually, must, run } from './command.ts';
 import { Installation } from './installation.ts';
 
-const BUILD = resolve(import.meta.dirname, '../../scripts/build-plugin.sh');
+const ROOT = resolve(import.meta.dirname, '../..');
+const BUILD = join(ROOT, 'scripts/build-plugin.sh');
+/** What the Dockerfile's build runs in its base image, besides Node. */
+const BASE_PROGRAMS = ['sh', 'bash', 'readlink', 'mkdir', 'cp', 'dirname', 'chmod', 'sort', 'grep', 'ldd', 'ldconfig', 'cat'];
+/** What `docker export` finds besides in a container that never ran. */
+const DOCKER_ADDS = new Set(['etc/hostname', 'etc/hosts', 'etc/resolv.conf', 'etc/mtab', 'dev/console', 'dev/pts', 'dev/shm']);
 const STACK = `version: "3.8"
 services:
   app:
@@ -55,6 +60,19 @@ describe('the managed plugin', () => {
     assert.ok(compressed < 60e6, `${String(compressed)} bytes`);
     const [{ Config: config }] = JSON.parse(await docker('plugin', 'inspect', 'purser')) as [{ Config: { Linux: { Capabilities: string[] | null; AllowAllDevices: boolean; Devices: unknown[] | null }; Mounts: unknown[] | null; PidHost: boolean; IpcHost: boolean } }];
     assert.deepEqual([config.Linux.Capabilities ?? [], config.Linux.AllowAllDevices, config.Linux.Devices ?? [], config.Mounts ?? [], config.PidHost, config.IpcHost], [[], false, [], [], false, false]);
+  });
+
+  test('its Dockerfile makes the same from an image with Node', async () => {
+    const [base, made] = ['/run/tmp/base', '/run/tmp/from-dockerfile'];
+    await must('sh', [join(ROOT, 'plugin/rootfs.sh'), base, process.execPath, join(ROOT, 'dist/purser'), ...BASE_PROGRAMS]);
+    await must('ldconfig', ['-r', base]);
+    await must('sh', ['-c', `tar -C ${base} --owner 0 --group 0 -c . | docker import - test/node`]);
+    await must('env', ['NODE_IMAGE=test/node', BUILD, '--docker', '--output', made, 'other']);
+    const list = (folder: string): string[] => readdirSync(join(folder, 'rootfs'), { recursive: true, encoding: 'utf8' }).sort();
+    assert.deepEqual(list(made).filter((name) => !DOCKER_ADDS.has(name)), list('/run/tmp/plugin'));
+    assert.equal(readFileSync(join(made, 'rootfs/purser'), 'utf8'), readFileSync(join(ROOT, 'dist/purser'), 'utf8'));
+    assert.match(await must('chroot', [join(made, 'rootfs'), '/bin/node', '/purser', '--version']), /^\d/);
+    await docker('rmi', 'test/node');
   });
 
   test('a stale join token fails docker plugin enable, and the log of dockerd says why and what to do', async () => {
