@@ -16,7 +16,8 @@ import { EntryRenderer } from './entry.ts';
 import type { AuditEntry, EntryType, RenderOptions } from './entry.ts';
 
 const MAX_QUEUED_BYTES = 16 * 1024 * 1024;
-const COOL_DOWN_MS = 1_000;
+/** After a failed opening nothing is tried for this long. */
+export const COOL_DOWN_MS = 1_000;
 
 export interface StreamAuditOptions {
   readonly type: string;

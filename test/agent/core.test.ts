@@ -23,6 +23,7 @@ import { decodeJoinToken, encodeJoinToken } from '../../src/wire/join-token.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer } from '../../src/server/server.ts';
 import type { RunningServer } from '../../src/server/server.ts';
+import { eventually } from '../eventually.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
 
 const ID = 'c'.repeat(64);
@@ -153,16 +154,16 @@ test('a rotation in the core reaches the files of a container, and the ledger ar
   ledger.granted(record([PASSWORD]));
   sender.start();
   watch.start();
-  await until(() => watch.isConnected);
+  await eventually('the stream', () => watch.isConnected);
   await rotation.settled();
   for (let version = 2; version <= 4; version++) {
     await operator.write('secret/data/db/prod', { data: { password: `canary-${version}`, user: 'app' } });
-    await until(() => contents.at(-1) === `canary-${version}`);
+    await eventually('the new value', () => contents.at(-1) === `canary-${version}`);
   }
   const time = new Date().getTime();
   ledger.observed([{ type: 'opened', containerId: ID, name: 'pw', version: 4, process: { pid: 7, uid: 0, gid: 0, name: 'cat', executable: '/bin/cat' }, count: 3, firstTime: time, lastTime: time }]);
   ledger.released(ID, 'exited');
-  await until(() => spool.pending === 0);
+  await eventually('an empty spool', () => spool.pending === 0);
   const { holdings } = await operator.read('sys/usage', { container: ID, released: true }) as { holdings: Record<string, unknown>[] };
   assert.equal(holdings.length, 1);
   assert.deepEqual([holdings[0]?.['version'], holdings[0]?.['opens'], holdings[0]?.['path']], [4, 3, 'secret/db/prod']);
@@ -187,7 +188,7 @@ test('a core that is away refuses quickly and names its address', async () => {
   const node = new NodeSession({ ...await requireIdentity(state('first')), address: 'https://127.0.0.1:1' });
   const began = performance.now();
   await assert.rejects(new SessionCoreLink(node).resolve({ workloads: [{ ...record([]).workload, references: [] }] }), (error) => isPurserError(error, 'ERR_CLIENT_UNREACHABLE') && error.message.includes('https://127.0.0.1:1'));
-  assert.ok(performance.now() - began < 10_000);
+  assert.ok(performance.now() - began < 30_000);
   node.close();
 });
 
@@ -198,11 +199,3 @@ test('no value, token or key is in a log or a state file of a node', () => {
     assert.doesNotMatch(place, /canary-|Y2FuYXJ5|hvs\.|purser-join-1/);
   }
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
-  while (!holds()) {
-    assert.ok(performance.now() < deadline, 'nothing happened within 10 s');
-    await new Promise((resolve) => { setTimeout(resolve, 5); });
-  }
-}

@@ -5,10 +5,10 @@ import assert from 'node:assert/strict';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 
-import { StreamAuditDevice } from '../../src/audit/stream-device.ts';
+import { COOL_DOWN_MS, StreamAuditDevice } from '../../src/audit/stream-device.ts';
 import { MAX_SYSLOG_BYTES, openSocket, openSyslog, type SocketTarget } from '../../src/audit/stream-targets.ts';
+import { eventually, unlessDelayed } from '../eventually.ts';
 import { MemoryView } from '../fakes/memory-view.ts';
 import { auditFolder, CANARIES, sampleEntry } from './sample.ts';
 
@@ -30,15 +30,10 @@ async function collector(t: TestContext, options: { path?: string; reads?: boole
 
 async function open(t: TestContext, target: SocketTarget, more: { timeoutMs?: number; view?: MemoryView } = {}): Promise<StreamAuditDevice> {
   const device = await StreamAuditDevice.open({
-    type: 'socket', view: new MemoryView(), now: () => 1_700_000_000_000, timeoutMs: 300, prefix: 'p: ', render: {}, connect: (signal) => openSocket(target, signal), ...more,
+    type: 'socket', view: new MemoryView(), now: () => 1_700_000_000_000, timeoutMs: 20_000, prefix: 'p: ', render: {}, connect: (signal) => openSocket(target, signal), ...more,
   });
   t.after(() => device.close());
   return device;
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  for (let i = 0; i < 200 && !condition(); i++) await sleep(10);
-  assert.ok(condition());
 }
 
 for (const kind of ['tcp', 'unix'] as const) {
@@ -46,7 +41,7 @@ for (const kind of ['tcp', 'unix'] as const) {
     const found = await collector(t, kind === 'unix' ? { path: join(auditFolder(t).directory, 's') } : {});
     const device = await open(t, found.target);
     await Promise.all(Array.from({ length: 50 }, (_, n) => device.log('response', sampleEntry(n))));
-    await until(() => found.text.split('\n').length === 51);
+    await eventually('all lines', () => found.text.split('\n').length === 51);
     for (const [n, line] of found.text.trimEnd().split('\n').entries()) {
       assert.ok(line.startsWith('p: {"time"'));
       assert.equal((JSON.parse(line.slice(3)) as { request: { id: string } }).request.id, `0000-${n}`);
@@ -65,41 +60,44 @@ test('the hash of a value is the same after a restart, and another with another 
 
 test('a collector that does not read costs its timeout once and bounded memory, and everything waiting is refused', async (t) => {
   const found = await collector(t, { reads: false });
-  const device = await open(t, found.target, { timeoutMs: 200 });
+  const timeoutMs = 1_000;
+  const device = await open(t, found.target, { timeoutMs });
   const long = { ...sampleEntry(), error: 'x'.repeat(1024 * 1024) };
-  const began = performance.now();
-  const results = await Promise.allSettled(Array.from({ length: 40 }, () => device.log('request', long)));
-  const took = performance.now() - began;
-  const refused = results.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[];
-  for (const { reason } of refused) assert.equal((reason as { code: string }).code, 'ERR_AUDIT_REFUSED');
-  assert.ok(refused.length >= 24, 'past 16 MiB nothing waits');
-  assert.ok(took < 5_000, `${took} ms`);
-  const now = performance.now();
-  await assert.rejects(device.log('request', sampleEntry()), { code: 'ERR_AUDIT_REFUSED' });
-  assert.ok(performance.now() - now < 100, 'right after it, refused at once');
+  await unlessDelayed(timeoutMs + COOL_DOWN_MS, async () => {
+    const began = performance.now();
+    const results = await Promise.allSettled(Array.from({ length: 40 }, () => device.log('request', long)));
+    const took = performance.now() - began;
+    const refused = results.filter(({ status }) => status === 'rejected') as PromiseRejectedResult[];
+    for (const { reason } of refused) assert.equal((reason as { code: string }).code, 'ERR_AUDIT_REFUSED');
+    assert.ok(refused.length >= 24, 'past 16 MiB nothing waits');
+    assert.ok(took < 20_000, `${took} ms for 40 entries`);
+    await assert.rejects(device.log('request', sampleEntry()), { code: 'ERR_AUDIT_REFUSED', message: /a moment ago/ });
+  });
 });
 
 test('a host that does not answer is given up in time', async (t) => {
   const device = await open(t, { host: '192.0.2.1', port: 9 }, { timeoutMs: 200 });
   const began = performance.now();
   await assert.rejects(device.log('request', sampleEntry()), { code: 'ERR_AUDIT_REFUSED' });
-  assert.ok(performance.now() - began < 1_000);
+  assert.ok(performance.now() - began < 20_000);
 });
 
 test('a collector that went away is refused, and found again when it is back', async (t) => {
   const found = await collector(t);
   const device = await open(t, found.target);
   await device.log('request', sampleEntry(1));
-  await until(() => found.sockets.length === 1);
-  found.server.close();
-  found.sockets[0]?.destroy();
-  await sleep(50);
-  await assert.rejects(device.log('request', sampleEntry(2)), { code: 'ERR_AUDIT_REFUSED' });
-  await new Promise<void>((resolve) => { found.server.listen((found.target as { port: number }).port, '127.0.0.1', resolve); });
-  await assert.rejects(device.log('request', sampleEntry(3)), { code: 'ERR_AUDIT_REFUSED', message: /a moment ago/ });
+  await eventually('the connection', () => found.sockets.length === 1);
+  await unlessDelayed(COOL_DOWN_MS, async () => {
+    found.server.close();
+    for (const socket of found.sockets) socket.destroy();
+    found.text = '';
+    await eventually('a refused opening', () => device.log('request', sampleEntry(2)).then(() => false, (error: { code: string; message: string }) => error.code === 'ERR_AUDIT_REFUSED' && error.message.includes('cannot be opened')));
+    await new Promise<void>((resolve) => { found.server.listen((found.target as { port: number }).port, '127.0.0.1', resolve); });
+    await assert.rejects(device.log('request', sampleEntry(3)), { code: 'ERR_AUDIT_REFUSED', message: /a moment ago/ });
+  });
   await device.reopen();
   await device.log('request', sampleEntry(4));
-  await until(() => found.text.includes('0000-4'));
+  await eventually('the entry', () => found.text.includes('0000-4'));
   assert.ok(!found.text.includes('0000-2') && !found.text.includes('0000-3'));
 });
 
@@ -108,7 +106,7 @@ test('close() sends what was taken and refuses the rest', async (t) => {
   const device = await open(t, found.target);
   await device.log('request', sampleEntry(1));
   await device.close();
-  await until(() => found.text.includes('0000-1'));
+  await eventually('the entry', () => found.text.includes('0000-1'));
   await assert.rejects(device.log('request', sampleEntry(2)), { code: 'ERR_AUDIT_REFUSED' });
 });
 
@@ -116,12 +114,12 @@ test('syslog gets each entry as one message by logger(1); too long an entry is r
   const path = join(auditFolder(t).directory, 'log');
   const found = await collector(t, { path });
   const device = await StreamAuditDevice.open({
-    type: 'syslog', view: new MemoryView(), now: () => 1_700_000_000_000, timeoutMs: 2_000, prefix: '', render: {}, maxEntryBytes: MAX_SYSLOG_BYTES,
+    type: 'syslog', view: new MemoryView(), now: () => 1_700_000_000_000, timeoutMs: 20_000, prefix: '', render: {}, maxEntryBytes: MAX_SYSLOG_BYTES,
     connect: () => openSyslog({ facility: 'local3', tag: 'purser', socketPath: path }),
   });
   t.after(() => device.close());
   await device.log('response', sampleEntry(1));
-  await until(() => found.text.includes('0000-1'));
+  await eventually('the entry', () => found.text.includes('0000-1'));
   assert.match(found.text, /^<158>.*purser: \{"time":/s);
   for (const canary of CANARIES) assert.ok(!found.text.includes(canary));
   await assert.rejects(device.log('request', { ...sampleEntry(), error: 'x'.repeat(MAX_SYSLOG_BYTES) }), { code: 'ERR_AUDIT_REFUSED' });

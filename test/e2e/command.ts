@@ -1,7 +1,8 @@
-// Runs programs for the end-to-end tests and waits for conditions. A failing command's output is part of the failure.
+// Runs programs for the end-to-end tests. A failing command's output is part of the failure.
 
 import { execFile } from 'node:child_process';
-import { setTimeout as sleep } from 'node:timers/promises';
+
+export { eventually } from '../eventually.ts';
 
 export interface Result {
   readonly status: number;
@@ -30,19 +31,3 @@ export async function must(program: string, args: readonly string[], options: Pa
 
 /** `docker …`, which must succeed. */
 export const docker = (...args: string[]): Promise<string> => must('docker', args);
-
-/** Asks again and again until `probe` gives something, and gives that; the last error is part of the failure. */
-export async function eventually<T>(what: string, probe: () => Promise<T | undefined | false> | T | undefined | false, timeoutMs = 10_000): Promise<T> {
-  const end = Date.now() + timeoutMs;
-  let last: unknown;
-  while (Date.now() < end) {
-    try {
-      const value = await probe();
-      if (value !== undefined && value !== false) return value;
-    } catch (error) {
-      last = error;
-    }
-    await sleep(20);
-  }
-  throw new Error(`${what} did not happen within ${String(timeoutMs)} ms`, { cause: last });
-}

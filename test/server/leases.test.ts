@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { CredentialsEngine } from '../fakes/credentials-engine.ts';
+import { eventually } from '../eventually.ts';
 import { call as rawCall, startUnsealed, type Answer, type CallOptions, type TestServer } from './running.ts';
 
 const engine = new CredentialsEngine();
@@ -28,13 +29,7 @@ const creds = async (token = server.root): Promise<string> => String((await as(t
 const lookup = (id: string) => server.call('POST', 'sys/leases/lookup', { body: { lease_id: id } });
 const errors = (answer: Answer): unknown => [answer.status, answer.body.errors];
 /** The server looks for what ended once a second. */
-async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 100; i++) {
-    if (await condition()) return;
-    await new Promise((resolve) => { setTimeout(resolve, 50); });
-  }
-  assert.fail('it did not come true within 5 seconds');
-}
+const ended = (id: string): Promise<true> => eventually(`the end of ${id}`, async () => (await lookup(id)).status === 400);
 
 describe('a secret with a lease', () => {
   test('comes with its id, time and renewability, and no word of the engine’s state', async () => {
@@ -62,7 +57,7 @@ describe('a secret with a lease', () => {
   test('ends at its time', async () => {
     const id = await creds();
     clock.offset += 61_000;
-    await eventually(async () => (await lookup(id)).status === 400);
+    await ended(id);
     assert.deepEqual(errors(await server.call('POST', 'sys/leases/renew', { body: { lease_id: id } })), [400, ['lease not found']]);
   });
 
@@ -75,7 +70,7 @@ describe('a secret with a lease', () => {
       if (i === 0) await server.call('POST', 'auth/token/revoke', { body: { token: client_token } });
       else if (i === 1) clock.offset += 10_000;
       else assert.equal((await as(client_token, 'GET', 'auth/token/lookup-self')).status, 200);
-      await eventually(async () => (await lookup(id)).status === 400);
+      await ended(id);
     }
   });
 
@@ -94,7 +89,7 @@ describe('a secret with a lease', () => {
     const { body } = await as(auth.client_token, 'GET', 'db/creds/app');
     assert.ok(body.lease_duration > 0 && body.lease_duration <= 20, 'clipped to the end of the token');
     await server.call('POST', 'auth/token/revoke', { body: { token: parent.client_token } });
-    await eventually(async () => (await lookup(body.lease_id)).status === 400);
+    await ended(body.lease_id);
     assert.deepEqual(errors(await as(auth.client_token, 'GET', 'db/creds/app')), [403, ['permission denied']]);
   });
 
@@ -112,7 +107,7 @@ describe('revoking', () => {
     assert.deepEqual(errors(await lookup(id)), [400, ['invalid lease']]);
     const later = await creds();
     assert.equal((await server.call('PUT', `sys/revoke/${later}`)).status, 204);
-    await eventually(async () => (await lookup(later)).status === 400);
+    await ended(later);
     assert.equal((await server.call('PUT', 'sys/leases/revoke', { body: { lease_id: 'no/such/lease' } })).status, 204);
     assert.deepEqual(errors(await server.call('PUT', 'sys/leases/revoke', { body: {} })), [400, ['lease_id must be specified']]);
   });

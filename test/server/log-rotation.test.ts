@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { eventually } from '../eventually.ts';
 import { call, temporaryDirectory } from './running.ts';
 
 const { path: directory, remove } = temporaryDirectory();
@@ -39,13 +40,6 @@ after(async () => {
 });
 
 const ids = (file: string): string[] => readFileSync(file, 'utf8').trimEnd().split('\n').flatMap((line) => (JSON.parse(line) as { request?: { id: string } }).request?.id ?? []);
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const end = Date.now() + 60_000;
-  while (!holds()) {
-    assert.ok(Date.now() < end, `${what}: ${messages.join(', ')}`);
-    await new Promise((resolve) => { setTimeout(resolve, 10); });
-  }
-}
 
 test('SIGHUP goes on in a new file while requests run; the old one keeps what it has, and both are one chain', async () => {
   let isOver = false;
@@ -55,13 +49,13 @@ test('SIGHUP goes on in a new file while requests run; the old one keeps what it
   }));
   for (let rotation = 1; rotation <= 3; rotation++) {
     const before = messages.length;
-    await until('answers', () => answered.length >= rotation * 20);
+    await eventually('answers', () => answered.length >= rotation * 20);
     renameSync(audit, `${audit}.${String(rotation)}`);
     process_.kill('SIGHUP');
-    await until('the server says so', () => messages.slice(before).includes('reopened the audit files'));
+    await eventually('the server says so', () => messages.slice(before).includes('reopened the audit files'));
     const size = statSync(`${audit}.${String(rotation)}`).size;
     const count = answered.length;
-    await until('answers go on', () => answered.length > count + 8);
+    await eventually('answers go on', () => answered.length > count + 8);
     assert.equal(statSync(`${audit}.${String(rotation)}`).size, size, 'the old file is left alone');
     assert.equal(statSync(audit).mode & 0o777, 0o600);
   }
@@ -78,7 +72,7 @@ test('SIGHUP without a rename keeps the file, and SIGUSR1 opens no debugger', as
   const before = messages.length;
   process_.kill('SIGHUP');
   process_.kill('SIGUSR1');
-  await until('the server says so', () => messages.slice(before).includes('reopened the audit files'));
+  await eventually('the server says so', () => messages.slice(before).includes('reopened the audit files'));
   assert.equal((await call(address, 'GET', 'sys/health')).status, 200);
   assert.ok(existsSync(audit) && !existsSync(`${audit}.4`));
   const { body } = await call(address, 'GET', 'sys/audit/verify/file', { token: root });

@@ -17,6 +17,7 @@ import { Notifier } from '../../src/server/notify/notifier.ts';
 import { loadTargets, notifySchema } from '../../src/server/notify/targets.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer } from '../../src/server/server.ts';
+import { eventually } from '../eventually.ts';
 import { MemoryView } from '../fakes/memory-view.ts';
 import { silent } from './running.ts';
 
@@ -64,9 +65,6 @@ async function start(...targets: NotifyTarget[]): Promise<Notifier> {
 }
 const event = (subject = 'a', type: NewEvent['type'] = 'refused-read'): NewEvent => ({ type, subject, details: { container: '<b>web</b>' } });
 const told = () => received.map(({ body }) => JSON.parse(body) as Told);
-async function eventually(what: string, isTrue: () => boolean): Promise<void> {
-  for (const until = Date.now() + 5000; !isTrue(); await new Promise((done) => { setTimeout(done, 5); })) if (Date.now() > until) throw new Error(`not in time: ${what}`);
-}
 
 describe('notifications', () => {
   test('a webhook gets the event with a signature that only the secret makes', async () => {

@@ -1,6 +1,7 @@
 // An agent in miniature for the tests: serves the mount on descriptors 3 (fuse), 4 and 5 (state) and obeys JSON lines on stdin. The harness bundles
 // it into one CommonJS file, as the program is, so that the serving thread starts from the same file as in production.
 
+import { existsSync, rmSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { isMainThread } from 'node:worker_threads';
 import { SecretFilesystem, type ContainerTree, type ContainerUpdate } from '../../../src/agent/fuse/filesystem.ts';
@@ -9,7 +10,7 @@ import { runFuseWorker } from '../../../src/agent/fuse/worker.ts';
 type Wire<T> = { [K in keyof T]: K extends 'content' ? string : T[K] extends readonly (infer U)[] ? Wire<U>[] : T[K] };
 export type ChildCommand =
   | { op: 'add'; tree: Wire<ContainerTree> } | { op: 'replace'; updates: Wire<ContainerUpdate>[] } | { op: 'remove'; id: string }
-  | { op: 'containers' } | { op: 'detach' } | { op: 'memory' } | { op: 'busy'; ms: number } | { op: 'exit' };
+  | { op: 'containers' } | { op: 'detach' } | { op: 'memory' } | { op: 'busy'; file: string } | { op: 'exit' };
 
 function say(line: unknown): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);
@@ -28,7 +29,9 @@ async function obey(fs: SecretFilesystem, command: ChildCommand): Promise<unknow
     case 'memory': return process.memoryUsage.rss();
     case 'detach': return fs.detach();
     case 'exit': process.exit(0);
-    case 'busy': for (const end = Date.now() + command.ms; Date.now() < end;);
+    case 'busy': // keeps this thread from everything else, from when the file is gone until it is there again
+      rmSync(command.file);
+      for (const end = Date.now() + 60_000; !existsSync(command.file) && Date.now() < end;);
   }
   return undefined;
 }

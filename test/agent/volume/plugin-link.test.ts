@@ -15,6 +15,7 @@ import { volumeDriver } from '../../../src/agent/volume/volume-driver.ts';
 import type { VolumeCalls } from '../../../src/agent/volume/volume-driver.ts';
 import { secretProvider } from '../../../src/driver/secret-provider.ts';
 import { volumeRelay } from '../../../src/driver/volume-relay.ts';
+import { eventually } from '../../eventually.ts';
 import { recordedLog } from '../../fakes/silent-log.ts';
 
 const ID = 'a'.repeat(64);
@@ -119,7 +120,7 @@ test('without an agent the driver has no volumes and says so', async () => {
   assert.match(String((await ask(socket, '/VolumeDriver.Mount', { Name: 'db', ID }) as { Err: string }).Err), /no agent runs on this host/);
 });
 
-test('an agent leaves a driver its path, and comes back when the driver is gone for a while', { timeout: 20_000 }, async () => {
+test('an agent leaves a driver its path, and comes back when the driver is gone for a while', async () => {
   const { own, docker } = paths();
   const first = await agent(own, docker);
   const { stop } = await driver(docker, own);
@@ -128,7 +129,7 @@ test('an agent leaves a driver its path, and comes back when the driver is gone 
   await agent(own, docker);
   assert.equal(lstatSync(docker).isSocket(), true);
   await stop();
-  for (const end = Date.now() + 15_000; !existsSync(docker); await new Promise((resolve) => setTimeout(resolve, 50))) assert.ok(Date.now() < end);
+  await eventually('the path of the agent', () => existsSync(docker));
   assert.equal(readlinkSync(docker), own);
   assert.deepEqual(await ask(docker, '/Plugin.Activate'), BOTH);
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
-import { eventually } from '../../e2e/command.ts';
+import { eventually } from '../../eventually.ts';
 import { granted, released, rotated, type NewEntry } from '../../ledger/entries.ts';
 import { TestCore, UsageReports, type TestNode } from './test-core.ts';
 

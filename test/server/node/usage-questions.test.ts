@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { get } from 'node:http';
 import { after, before, test } from 'node:test';
 
-import { eventually } from '../../e2e/command.ts';
+import { eventually } from '../../eventually.ts';
 import { batch, container, granted, opened, refused, released, rotated, type NewEntry } from '../../ledger/entries.ts';
 import { TestCore, UsageReports, workload, type TestNode } from './test-core.ts';
 
