@@ -26,8 +26,15 @@ const AFTER_SLASH = '0';
 
 interface Write {
   readonly operations: readonly StorageOperation[];
-  readonly resolve: () => void;
+  /** What must be stored for the operations to be applied; undefined: they always are. */
+  readonly condition: Condition | undefined;
+  readonly resolve: (isApplied: boolean) => void;
   readonly reject: (error: unknown) => void;
+}
+
+interface Condition {
+  readonly key: string;
+  readonly expected: Uint8Array;
 }
 
 export class LmdbStorage implements ClosableStorage {
@@ -74,14 +81,11 @@ export class LmdbStorage implements ClosableStorage {
   }
 
   async transaction(operations: readonly StorageOperation[]): Promise<void> {
-    this.#assertOpen();
-    for (const { key } of operations) assertStorageKey(key);
-    const copies = operations.map((operation) => operation.kind === 'put'
-      ? { ...operation, value: Buffer.from(operation.value) } // the caller may reuse its bytes before the commit
-      : operation);
-    await new Promise<void>((resolve, reject) => {
-      if (this.#waiting.push({ operations: copies, resolve, reject }) === 1) setImmediate(() => this.#commitWaiting());
-    });
+    await this.#write(operations);
+  }
+
+  replace(key: string, expected: Uint8Array, value: Uint8Array): Promise<boolean> {
+    return this.#write([{ kind: 'put', key, value }], { key, expected: Uint8Array.from(expected) });
   }
 
   async list(prefix: string, page: { readonly after?: string; readonly limit?: number } = {}): Promise<string[]> {
@@ -108,6 +112,18 @@ export class LmdbStorage implements ClosableStorage {
     await this.#database.close();
     this.#space.close();
     this.#lock.release();
+  }
+
+  /** @returns whether the operations were applied */
+  async #write(operations: readonly StorageOperation[], condition?: Condition): Promise<boolean> {
+    this.#assertOpen();
+    for (const { key } of operations) assertStorageKey(key);
+    const copies = operations.map((operation) => operation.kind === 'put'
+      ? { ...operation, value: Buffer.from(operation.value) } // the caller may reuse its bytes before the commit
+      : operation);
+    return new Promise<boolean>((resolve, reject) => {
+      if (this.#waiting.push({ operations: copies, condition, resolve, reject }) === 1) setImmediate(() => this.#commitWaiting());
+    });
   }
 
   /** Up to `limit` children behind `after`. A child folder costs one seek, however much it holds. */
@@ -139,24 +155,32 @@ export class LmdbStorage implements ClosableStorage {
 
   /** Commits and tells the callers. @returns false when several writes failed together and nobody was told */
   #settle(writes: readonly Write[]): boolean {
+    let applied: ReadonlySet<Write>;
     try {
-      this.#commit(writes.flatMap(({ operations }) => operations));
+      applied = this.#commit(writes);
     } catch (error) {
       if (writes.length === 1) writes[0]!.reject(storageError(error, 'the write failed'));
       return false;
     }
-    for (const { resolve } of writes) resolve();
+    for (const write of writes) write.resolve(applied.has(write));
     return true;
   }
 
-  #commit(operations: readonly StorageOperation[]): void {
+  /** @returns the writes whose condition held, in the order of the calls */
+  #commit(writes: readonly Write[]): Set<Write> {
     if (this.#failure !== undefined) throw this.#failure;
     this.#database.resetReadTxn(); // an old snapshot would keep freed pages from being used again
-    this.#space.makeRoom(this.#database.getStats() as LmdbStats, operations);
+    this.#space.makeRoom(this.#database.getStats() as LmdbStats, writes.flatMap(({ operations }) => operations));
+    const applied = new Set<Write>();
     try {
       this.#database.transactionSync(() => {
-        for (const operation of operations) this.#apply(operation);
+        for (const write of writes) {
+          if (!this.#holds(write.condition)) continue;
+          for (const operation of write.operations) this.#apply(operation);
+          applied.add(write);
+        }
       });
+      return applied;
     } catch (error) {
       if (!isDiskFailure(error)) throw error;
       // See lmdb-space.ts on what a failed page does; and after a failed fdatasync the page cache cannot be trusted.
@@ -165,6 +189,11 @@ export class LmdbStorage implements ClosableStorage {
       });
       throw this.#failure;
     }
+  }
+
+  /** Inside of a transaction, which sees what it has written itself. */
+  #holds(condition: Condition | undefined): boolean {
+    return condition === undefined || this.#database.get(Buffer.from(condition.key))?.equals(condition.expected) === true;
   }
 
   #apply(operation: StorageOperation): void {

@@ -58,6 +58,16 @@ export class MemoryStorage implements ClosableStorage {
     }
   }
 
+  async replace(key: string, expected: Uint8Array, value: Uint8Array): Promise<boolean> {
+    this.#check(key);
+    const { folders, name } = split(key);
+    const values = this.#find(folders)?.values;
+    const stored = values?.get(name);
+    if (values === undefined || stored === undefined || !Buffer.from(stored).equals(expected)) return false;
+    values.set(name, Uint8Array.from(value));
+    return true;
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true;
   }

@@ -1,4 +1,4 @@
-// The storage interface: five calls over untrusted bytes. A driver never sees plaintext and never interprets a value.
+// The storage interface: six calls over untrusted bytes. A driver never sees plaintext and never interprets a value.
 // Guarantees every driver gives (test/conformance/storage.ts): a promise that resolved means the write is durable; a
 // transaction is applied whole or not at all; list() returns the immediate children, sorted by byte order.
 
@@ -28,6 +28,12 @@ export interface Storage {
 
   /** Applies all operations in order, atomically; resolves when durable. */
   transaction(operations: readonly StorageOperation[]): Promise<void>;
+
+  /**
+   * Compare and set: stores `value` under `key` if exactly `expected` is stored there when the write is applied, and nothing otherwise.
+   * @returns whether it was stored, once that is durable
+   */
+  replace(key: string, expected: Uint8Array, value: Uint8Array): Promise<boolean>;
 }
 
 /** A storage that holds operating-system resources. */

@@ -87,6 +87,7 @@ export function storageConformance(driver: string, open: () => Promise<ClosableS
         await assert.rejects(async () => storage.put(key, bytes('x')), refused);
         await assert.rejects(async () => storage.delete(key), refused);
         await assert.rejects(async () => storage.transaction([{ kind: 'put', key, value: bytes('x') }]), refused);
+        await assert.rejects(async () => storage.replace(key, bytes('x'), bytes('y')), refused);
         if (key !== '' && key !== 'a/') await assert.rejects(async () => storage.list(`${key}/`), refused);
       });
     }
@@ -156,6 +157,58 @@ export function storageConformance(driver: string, open: () => Promise<ClosableS
       assert.equal((await storage.list('parallel/')).length, 500);
     });
 
+    it('replace() stores only over exactly the bytes that were expected, and says so', async () => {
+      assert.equal(await storage.replace('cas/none', bytes(''), bytes('x')), false, 'what is not there is not empty');
+      assert.equal(await storage.replace('cas/none/below', bytes('a'), bytes('x')), false);
+      assert.deepEqual(await storage.list('cas/'), [], 'a refused replace leaves nothing');
+      await storage.put('cas/a', bytes('one'));
+      for (const other of ['', 'on', 'ones', 'One']) assert.equal(await storage.replace('cas/a', bytes(other), bytes('x')), false, other);
+      assert.equal(text(await storage.get('cas/a')), 'one');
+      assert.equal(await storage.replace('cas/a', bytes('one'), bytes('two')), true);
+      assert.equal(await storage.replace('cas/a', bytes('one'), bytes('three')), false);
+      assert.equal(text(await storage.get('cas/a')), 'two');
+      await storage.put('cas/empty', bytes(''));
+      assert.equal(await storage.replace('cas/empty', bytes(''), bytes('x')), true);
+      await storage.put('cas/large', new Uint8Array(300_000).fill(1));
+      assert.equal(await storage.replace('cas/large', new Uint8Array(300_000).fill(1), bytes('small')), true);
+      assert.equal(text(await storage.get('cas/large')), 'small');
+    });
+
+    it('replace() owes the caller nothing of its buffers', async () => {
+      await storage.put('cas/own', bytes('one'));
+      const [expected, value] = [bytes('one'), bytes('two')];
+      const done = storage.replace('cas/own', expected, value);
+      expected.fill(0);
+      value.fill(0);
+      assert.equal(await done, true);
+      assert.equal(text(await storage.get('cas/own')), 'two');
+    });
+
+    it('replace() undoes no write that was called before it, and loses to a delete', async () => {
+      await storage.transaction(['put', 'delete', 'again'].map((name) => ({ kind: 'put', key: `order2/${name}`, value: bytes('old') })));
+      const [, overPut, , overDelete, first, second] = await Promise.all([
+        storage.put('order2/put', bytes('new')), storage.replace('order2/put', bytes('old'), bytes('stale')),
+        storage.delete('order2/delete'), storage.replace('order2/delete', bytes('old'), bytes('stale')),
+        storage.replace('order2/again', bytes('old'), bytes('first')), storage.replace('order2/again', bytes('old'), bytes('second')),
+      ]);
+      assert.deepEqual([overPut, overDelete, first, second], [false, false, true, false]);
+      assert.equal(text(await storage.get('order2/put')), 'new');
+      assert.equal(await storage.get('order2/delete'), undefined);
+      assert.equal(text(await storage.get('order2/again')), 'first');
+    });
+
+    it('replace() by many callers counts every step once', async () => {
+      await storage.put('cas/count', bytes('0'));
+      const increment = async (): Promise<void> => {
+        for (;;) {
+          const stored = (await storage.get('cas/count'))!;
+          if (await storage.replace('cas/count', stored, bytes(String(Number(text(stored)) + 1)))) return;
+        }
+      };
+      await Promise.all(Array.from({ length: 20 }, increment));
+      assert.equal(text(await storage.get('cas/count')), '20');
+    });
+
     it('agrees with a model under random operations', async () => {
       const segment = fc.constantFrom('a', 'b', 'a!', 'é', '__proto__', '..');
       const key = fc.array(segment, { minLength: 1, maxLength: 3 }).map((segments) => segments.join('/'));
@@ -188,6 +241,7 @@ export function storageConformance(driver: string, open: () => Promise<ClosableS
       await assert.rejects(async () => closed.delete('a'), refused);
       await assert.rejects(async () => closed.list(''), refused);
       await assert.rejects(async () => closed.transaction([]), refused);
+      await assert.rejects(async () => closed.replace('a', bytes('x'), bytes('y')), refused);
     });
   });
 }

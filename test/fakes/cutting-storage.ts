@@ -25,11 +25,19 @@ export class CuttingStorage implements Storage {
   put(key: string, value: Uint8Array): Promise<void> { return this.transaction([{ kind: 'put', key, value }]); }
   delete(key: string): Promise<void> { return this.transaction([{ kind: 'delete', key }]); }
 
-  async transaction(operations: readonly StorageOperation[]): Promise<void> {
+  transaction(operations: readonly StorageOperation[]): Promise<void> { return this.#write(() => this.#below.transaction(operations)); }
+
+  async replace(key: string, expected: Uint8Array, value: Uint8Array): Promise<boolean> {
+    let isStored = false;
+    await this.#write(async () => { isStored = await this.#below.replace(key, expected, value); });
+    return isStored;
+  }
+
+  async #write(apply: () => Promise<void>): Promise<void> {
     this.#assertAlive();
     this.writes += 1;
     this.#isCut = this.writes === this.#cutAt;
-    if (!this.#isCut || this.#isApplied) await this.#below.transaction(operations);
+    if (!this.#isCut || this.#isApplied) await apply();
     this.#assertAlive();
   }
 
