@@ -3,7 +3,7 @@
 // (`core/`) cannot be reached: neither the keyring nor the seal configuration is data.
 
 import { KeyedLock } from '../lib/keyed-lock.ts';
-import { utf8 } from '../lib/bytes.ts';
+import { utf8, wipe } from '../lib/bytes.ts';
 import { PurserError } from '../lib/errors.ts';
 import { assertStorageKey, assertStoragePrefix } from '../storage/storage.ts';
 import type { Storage, StorageOperation } from '../storage/storage.ts';
@@ -12,15 +12,26 @@ import { KEYRING_PATH } from './keyring.ts';
 import type { Keyring } from './keyring.ts';
 import { SEAL_CONFIG_PATH, encodeSealConfig } from './seal-config.ts';
 import type { SealConfig } from './seal-config.ts';
+import { storedKeys } from './stored-keys.ts';
 import type { View, ViewOperation } from './view.ts';
 
 const CORE_PREFIX = 'core/';
+
+/** A record encrypted anew under the active term, not stored yet. */
+export interface Renewal {
+  readonly key: string;
+  readonly bytes: number;
+  /** @returns false when the record was written or deleted meanwhile; then nothing was stored */
+  store(): Promise<boolean>;
+}
 
 export class Barrier {
   readonly #storage: Storage;
   readonly #rotations = new KeyedLock();
   #keyring: Keyring | undefined;
   #encryptions = 0;
+  /** Writes that the storage has not answered. */
+  readonly #unsettled = new Set<Promise<unknown>>();
 
   constructor(storage: Storage) {
     this.#storage = storage;
@@ -61,7 +72,7 @@ export class Barrier {
     const keyring = this.#openKeyring();
     assertDataKey(key);
     this.#encryptions += 1;
-    await this.#storage.put(key, keyring.encrypt(key, value));
+    await this.#settle(this.#storage.put(key, keyring.encrypt(key, value)));
   }
 
   async delete(key: string): Promise<void> {
@@ -85,7 +96,44 @@ export class Barrier {
       ? { ...operation, value: keyring.encrypt(operation.key, operation.value) }
       : operation);
     this.#encryptions += operations.length;
-    await this.#storage.transaction(encrypted);
+    await this.#settle(this.#storage.transaction(encrypted));
+  }
+
+  /** The keys of all records but the core's own, in pages. Those that are written meanwhile may be missing. */
+  async *keys(): AsyncGenerator<string> {
+    const list: Storage['list'] = (prefix, page) => {
+      this.#openKeyring();
+      return this.#storage.list(prefix, page);
+    };
+    for await (const key of storedKeys(list, [CORE_PREFIX])) yield key;
+  }
+
+  /** Encrypts the record at `key` under the active term. @returns undefined when it has that term already, or is gone */
+  async renew(key: string): Promise<Renewal | undefined> {
+    this.#openKeyring();
+    assertDataKey(key);
+    const record = await this.#storage.get(key);
+    const keyring = this.#openKeyring();
+    if (record === undefined || keyring.isCurrent(record)) return undefined;
+    const plaintext = keyring.decrypt(key, record);
+    const renewed = keyring.encrypt(key, plaintext);
+    wipe(plaintext);
+    this.#encryptions += 1;
+    return { key, bytes: record.length + renewed.length, store: () => this.#settle(this.#storage.replace(key, record, renewed)) };
+  }
+
+  /** Resolves when the storage has answered every write begun before: none under an older term than the active one is on its way then. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#unsettled);
+  }
+
+  async #settle<T>(write: Promise<T>): Promise<T> {
+    this.#unsettled.add(write);
+    try {
+      return await write;
+    } finally {
+      this.#unsettled.delete(write);
+    }
   }
 
   /** Adds a term, which encrypts from now on. @returns its number, once it is durable */

@@ -5,7 +5,7 @@ import { KEY_BYTES } from '../crypto/aead.ts';
 import { randomBytes } from '../crypto/random.ts';
 import { bytesFromBase64, constantTimeEqual, utf8, wipe } from '../lib/bytes.ts';
 import { PurserError } from '../lib/errors.ts';
-import { ROOT_TERM, openRecord, sealRecord } from './record.ts';
+import { ROOT_TERM, openRecord, sealRecord, termOf } from './record.ts';
 import { encodeSealConfig, parseSealConfig } from './seal-config.ts';
 import type { SealConfig } from './seal-config.ts';
 
@@ -90,6 +90,11 @@ export class Keyring {
   /** @throws ERR_BARRIER_OPEN */
   decrypt(path: string, record: Uint8Array): Uint8Array {
     return openRecord(path, (term) => this.#terms[term - 1]?.key, record);
+  }
+
+  /** True for a record under the active term, by its header. */
+  isCurrent(record: Uint8Array): boolean {
+    return termOf(record) === this.activeTerm;
   }
 
   /** Overwrites the root key alone: this keyring was replaced by one withRootKey(). */

@@ -33,10 +33,17 @@ export function openRecord(path: string, keyOf: (term: number) => Uint8Array | u
   });
 }
 
+/** The term in the header of a record, not authenticated; undefined when it has none. */
+export function termOf(record: Uint8Array): number | undefined {
+  if (record.length < HEADER_BYTES || record[0] !== VERSION) return undefined;
+  return new DataView(record.buffer, record.byteOffset).getUint32(1);
+}
+
 function tryOpen(path: string, keyOf: (term: number) => Uint8Array | undefined, record: Uint8Array): Uint8Array | undefined {
-  if (record.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES || record[0] !== VERSION) return undefined;
+  const term = termOf(record);
+  if (term === undefined || record.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return undefined;
   const header = record.subarray(0, HEADER_BYTES);
-  const key = keyOf(new DataView(header.buffer, header.byteOffset).getUint32(1));
+  const key = keyOf(term);
   if (key === undefined) return undefined;
   const nonce = record.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
   return decrypt(key, nonce, associatedData(header, path), record.subarray(HEADER_BYTES + NONCE_BYTES));

@@ -8,7 +8,9 @@ import { RootGeneration } from '../core/root-generation.ts';
 import { promoteStagedUnsealFile, stageUnsealFile } from '../core/unseal-file.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { ServerConfig } from './config.ts';
+import type { Family } from '../lib/metrics.ts';
 import { KeyRotation } from './key-rotation.ts';
+import { Reencryption } from './reencryption.ts';
 import { generateRootRoutes } from './sys/generate-root.ts';
 import { keyRoutes } from './sys/keys.ts';
 import { rekeyRoutes } from './sys/rekey.ts';
@@ -27,12 +29,15 @@ export interface KeyOperations {
   readonly routes: readonly SysRoute[];
   /** Wipe shares and end timers, while the barrier is still open. */
   readonly closers: readonly (() => Promise<void>)[];
+  families(): Family[];
 }
 
 /** @throws ERR_RECORD_INVALID */
 export async function openKeyOperations({ barrier, config, log, now, createRootToken, startSeal }: KeyOperationsOptions): Promise<KeyOperations> {
+  const view = barrier.view('rotation/');
+  const reencryption = await Reencryption.open({ barrier, view, log });
   const rotation = await KeyRotation.open({
-    barrier, now, view: barrier.view('rotation/'),
+    barrier, now, view, onNewTerm: () => { reencryption.start(); },
     onRotation: (outcome) => {
       if ('term' in outcome) log.info(outcome, 'a new data key, by the rotation configuration');
       else log.error({ reason: messageOf(outcome.error) }, 'the data key could not be checked or replaced');
@@ -41,8 +46,9 @@ export async function openKeyOperations({ barrier, config, log, now, createRootT
   const rekey = new Rekey(barrier, shareKeeper(config.autoUnseal?.keyFile, log));
   const generation = new RootGeneration(barrier);
   return {
-    routes: [...keyRoutes(rotation, startSeal), ...rekeyRoutes(rekey), ...generateRootRoutes({ generation, createRootToken, isRecovery: config.allowGenerateRoot })],
-    closers: [() => rekey.cancel(), () => generation.cancel(), () => rotation.close()],
+    routes: [...keyRoutes(rotation, reencryption, startSeal), ...rekeyRoutes(rekey), ...generateRootRoutes({ generation, createRootToken, isRecovery: config.allowGenerateRoot })],
+    closers: [() => rekey.cancel(), () => generation.cancel(), () => reencryption.close(), () => rotation.close()],
+    families: () => reencryption.families(),
   };
 }
 

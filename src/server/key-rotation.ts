@@ -37,6 +37,8 @@ export interface KeyRotationOptions {
   readonly barrier: Barrier;
   readonly view: View;
   readonly now: () => number;
+  /** There is a new term, by hand or by itself. */
+  readonly onNewTerm: () => void;
   /** An automatic rotation happened, or failed. */
   readonly onRotation: (outcome: { readonly term: number } | { readonly error: unknown }) => void;
 }
@@ -119,6 +121,7 @@ export class KeyRotation {
   async #rotate(): Promise<number> {
     const term = await this.#options.barrier.rotate();
     this.#before = 0;
+    this.#options.onNewTerm();
     await this.#store(this.#config);
     return term;
   }

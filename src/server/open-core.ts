@@ -153,7 +153,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
       (await principals.find(tokenId))?.acl.check({ path: `sys/${AUDIT_TAIL}`, operation: 'read', data: {}, isSudoPath: true }).allowed === true);
     const core: UnsealedCore = new UnsealedCore({
       clusterId: nodeWiring.clusterId, tokens, policies, audit, mounts, logins, principals, closers: keys.closers, leases, leaseGrants: new LeaseGrants({ leases, tokens, mounts, now }), wrapping, log,
-      streams: [auditLog, nodes], nodes, notifier,
+      streams: [auditLog, nodes], nodes, notifier, keys,
     });
     const sys = new SysEngine([
       ...mountRoutes(mounts, principals), ...authRoutes(mounts), ...lockedUserRoutes(mounts), ...policyRoutes(policies),

@@ -8,6 +8,7 @@ import type { Leases } from '../leases/leases.ts';
 import { messageOf, PurserError } from '../lib/errors.ts';
 import type { Family } from '../lib/metrics.ts';
 import type { Closable } from './core-state.ts';
+import type { KeyOperations } from './key-operations.ts';
 import type { LeaseGrants } from './lease-grants.ts';
 import type { Logins } from './logins.ts';
 import type { MountTable } from './mount-table.ts';
@@ -41,6 +42,7 @@ interface Parts {
   readonly streams: readonly { close(): void | Promise<void> }[];
   readonly nodes: Pick<NodeServices, 'families'>;
   readonly notifier: Notifier;
+  readonly keys: Pick<KeyOperations, 'families'>;
   readonly log: Logger;
   /** Run once at close, while the barrier is still open. */
   readonly closers: readonly (() => Promise<void>)[];
@@ -60,6 +62,7 @@ export class UnsealedCore implements Closable {
   readonly #streams: Parts['streams'];
   readonly #nodes: Parts['nodes'];
   readonly #notifier: Notifier;
+  readonly #keys: Parts['keys'];
   readonly #log: Logger;
   readonly #closers: Parts['closers'];
   readonly #sweepTimer: NodeJS.Timeout;
@@ -86,6 +89,7 @@ export class UnsealedCore implements Closable {
     this.#streams = parts.streams;
     this.#nodes = parts.nodes;
     this.#notifier = parts.notifier;
+    this.#keys = parts.keys;
     this.#log = parts.log;
     this.#sweepTimer = setInterval(() => void this.#sweep(), SWEEP_MILLISECONDS).unref();
   }
@@ -124,7 +128,7 @@ export class UnsealedCore implements Closable {
       { name: 'purser_audit_entries_total', help: 'Entries that an audit device took', type: 'counter', values: devices.map(([device, { taken }]) => ({ labels: { device }, value: taken })) },
       { name: 'purser_audit_failures_total', help: 'Entries that an audit device refused', type: 'counter', values: devices.map(([device, { refused }]) => ({ labels: { device }, value: refused })) },
       { name: 'purser_leases', help: 'Leases of secrets that the core will take back, or cannot; counted every five minutes', type: 'gauge', values: Object.entries<number>({ ...leases }).map(([state, value]) => ({ labels: { state }, value })) },
-      ...await this.#nodes.families(), ...this.#notifier.families(),
+      ...await this.#nodes.families(), ...this.#notifier.families(), ...this.#keys.families(),
     ];
   }
 

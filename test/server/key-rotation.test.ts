@@ -17,7 +17,7 @@ async function openBarrier(storage: MemoryStorage | CuttingStorage = new MemoryS
 
 async function openRotation(barrier: Barrier, now = Date.now): Promise<{ rotation: KeyRotation; outcomes: unknown[] }> {
   const outcomes: unknown[] = [];
-  return { outcomes, rotation: await KeyRotation.open({ barrier, view: barrier.view('rotation/'), now, onRotation: (outcome) => outcomes.push(outcome) }) };
+  return { outcomes, rotation: await KeyRotation.open({ barrier, view: barrier.view('rotation/'), now, onNewTerm: () => undefined, onRotation: (outcome) => outcomes.push(outcome) }) };
 }
 
 const write = async (barrier: Barrier, count: number): Promise<void> => { for (let i = 0; i < count; i += 1) await barrier.put('logical/x/a', Buffer.from('v')); };

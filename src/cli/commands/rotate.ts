@@ -15,11 +15,11 @@ export function registerRotate(program: Command, context: CommandContext): void 
     if (formatOf(options) === 'json') context.output.json(data);
     else context.output.rows('table', ['key', 'value'], entryRows(data as Record<string, unknown>));
   };
-  const rotate = withRemoteOptions(program.command('rotate').description('add a term to the keyring: new writes use a new data key')).action(async (options: RemoteOptions) => {
+  const rotate = withRemoteOptions(program.command('rotate').description('add a term to the keyring: new writes use a new data key, and old records move to it in the background')).action(async (options: RemoteOptions) => {
     await connectWithToken(options).write('sys/rotate', {});
-    context.output.note('new writes are encrypted under a new key');
+    context.output.note('new writes are encrypted under a new key; old records move to it in the background: purser rotate status');
   });
-  withRemoteOptions(rotate.command('status').description('the active key: its term, its age, and how much was encrypted under it'))
+  withRemoteOptions(rotate.command('status').description('the active key: its term, its age, how much was encrypted under it, and whether all records have moved to it'))
     .action(async (options: RemoteOptions) => { show(options, await connectWithToken(options).read('sys/key-status')); });
   withRemoteOptions(rotate.command('config').description('when a new key comes by itself; without options shows it'))
     .option('--interval <duration>', 'at least 24h, or 0 for no limit of time').option('--max-operations <number>', 'at least 1000000')

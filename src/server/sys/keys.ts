@@ -5,14 +5,15 @@ import type { JsonObject, LogicalResponse } from '../../core/logical.ts';
 import { formatDuration } from '../../lib/duration.ts';
 import { booleanField, durationField, integerField } from '../../lib/fields.ts';
 import type { KeyRotation } from '../key-rotation.ts';
+import type { Reencryption } from '../reencryption.ts';
 import type { SysRoute } from './sys-engine.ts';
 
 /** @param startSeal starts sealing; the request that asked is still audited and answered */
-export function keyRoutes(rotation: KeyRotation, startSeal: () => void): SysRoute[] {
+export function keyRoutes(rotation: KeyRotation, reencryption: Reencryption, startSeal: () => void): SysRoute[] {
   const rotate = async (): Promise<undefined> => rotation.rotate().then(() => undefined);
   const config = { read: async () => readConfig(rotation), update: ({ data }: { readonly data: JsonObject }) => configure(rotation, data) };
   return [
-    { path: 'key-status', operations: { read: async () => keyStatus(rotation) } },
+    { path: 'key-status', operations: { read: async () => keyStatus(rotation, reencryption) } },
     { path: 'rotate', operations: { update: rotate }, needsSudo: true },
     { path: 'rotate/keyring', operations: { update: rotate }, needsSudo: true },
     { path: 'rotate/config', operations: config },
@@ -22,9 +23,18 @@ export function keyRoutes(rotation: KeyRotation, startSeal: () => void): SysRout
   ];
 }
 
-function keyStatus(rotation: KeyRotation): LogicalResponse {
+/** Vault's three members, and how far the records of older terms have moved to the newest. */
+function keyStatus(rotation: KeyRotation, reencryption: Reencryption): LogicalResponse {
   const { term, installTime, encryptions } = rotation.status();
-  return { data: { term, install_time: installTime, encryptions }, copyDataToTop: true };
+  const { oldestTerm, isRunning, checked, renewed, unreadable } = reencryption.status();
+  const state = isRunning ? 'running' : oldestTerm === term ? 'done' : unreadable > 0 ? 'incomplete' : 'waiting';
+  return {
+    data: {
+      term, install_time: installTime, encryptions, oldest_term: oldestTerm, reencryption: state,
+      reencryption_checked: checked, reencryption_renewed: renewed, reencryption_unreadable: unreadable,
+    },
+    copyDataToTop: true,
+  };
 }
 
 function readConfig({ config }: KeyRotation): LogicalResponse {
