@@ -6,6 +6,7 @@ import { PurserError } from '../lib/errors.ts';
 import { decodeRecord } from '../lib/json-record.ts';
 import { KeyedLock } from '../lib/keyed-lock.ts';
 import type { UsageBatch, UsageEntry } from '../wire/node-protocol.ts';
+import type { Activity } from './activity.ts';
 import { archived } from './archive.ts';
 import { Draft, type LedgerNode } from './draft.ts';
 import { HistoryBudget, type BudgetLimits } from './history-budget.ts';
@@ -31,6 +32,7 @@ export interface LedgerOptions {
   readonly view: View;
   readonly now: () => number;
   readonly history: History;
+  readonly activity: Activity;
   /** Told after the commit that a container was granted something (true) or gave up everything it held (false). */
   readonly onHolding: (nodeId: string, containerId: string, isHolding: boolean) => void;
   /** Told after the commit of what happened, also of what was left out of the history. Must not throw. */
@@ -74,9 +76,9 @@ export class Ledger {
 
   /** Stores a row that the core itself made about what a node asked for; like the node's own ones when it asks for too much. @throws ERR_REQUEST_BUSY */
   async record(row: HistoryRow): Promise<void> {
-    const { view, history, now } = this.#options;
+    const { view, history, activity, now } = this.#options;
     const kept = this.#budget.take(row.node, row.entry.type, Buffer.byteLength(JSON.stringify(row)), now()) ? [row] : [];
-    await view.transaction(await history.operations(kept));
+    await activity.count(row.node, [row], async (counted) => view.transaction([...await history.operations(kept), ...counted]));
     await this.#committed([row], kept);
   }
 
@@ -117,7 +119,7 @@ export class Ledger {
   }
 
   async #commit(node: LedgerNode, spool: string, entries: readonly UsageEntry[]): Promise<number> {
-    const { view, now, history, onHolding } = this.#options;
+    const { view, now, history, activity, onHolding } = this.#options;
     const draft = new Draft(view, node, now());
     const all: Sized[] = [];
     let bytes = 0;
@@ -135,16 +137,17 @@ export class Ledger {
       all.push({ row, length });
       acknowledged = entry.seq;
     }
+    const rows = all.map(({ row }) => row);
     const kept = this.#worthKeeping(node.id, all);
     draft.put(keys.spool(node.id, spool), { format: 1, acknowledged, time: now() });
     try {
-      await view.transaction([...draft.operations, ...await history.operations(kept)]);
+      await activity.count(node.id, rows, async (counted) => view.transaction([...draft.operations, ...await history.operations(kept), ...counted]));
     } catch (error) {
       this.#repeats.clear();
       throw error;
     }
     for (const [container, isHolding] of draft.isHolding) onHolding(node.id, container, isHolding);
-    await this.#committed(all.map(({ row }) => row), kept);
+    await this.#committed(rows, kept);
     return acknowledged;
   }
 

@@ -90,6 +90,20 @@ export function matrixOf(all: readonly Cell[], search = ''): Matrix {
   };
 }
 
+/** One step of activity. */
+export interface ActivityStep { readonly time: string; readonly opened: number; readonly refused: number; readonly denied: number }
+
+export interface Series { readonly name: 'reads' | 'refusals'; readonly values: readonly number[]; readonly total: number; readonly most: number }
+
+/** What is plotted, one value a step. */
+export function activitySeries(steps: readonly ActivityStep[]): readonly Series[] {
+  const series = (name: Series['name'], valueOf: (step: ActivityStep) => number): Series => {
+    const values = steps.map(valueOf);
+    return { name, values, total: values.reduce((sum, value) => sum + value, 0), most: Math.max(0, ...values) };
+  };
+  return [series('reads', ({ opened }) => opened), series('refusals', ({ refused, denied }) => refused + denied)];
+}
+
 /** What a line of history says beside when, what and where. */
 export function detailOf({ path, version, count, process, reason, message, action, outcome, secrets }: Entry): string {
   const held = secrets?.map((secret) => `${secret.path}${secret.field === undefined ? '' : `#${secret.field}`} v${String(secret.version)}`).join(', ');

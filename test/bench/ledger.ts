@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 
 import { openCore } from '../../src/core/core.ts';
 import type { View } from '../../src/core/view.ts';
+import { Activity } from '../../src/ledger/activity.ts';
 import { History } from '../../src/ledger/history/history.ts';
 import type { HistoryRow } from '../../src/ledger/history/row.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
@@ -89,7 +90,8 @@ export async function benchLedger(total: number = DEFAULT_ENTRIES): Promise<void
     const view = barrier.view('ledger/');
     let now = START;
     const history = new History({ view, now: () => now, limits: { maxAgeMs: 2 * DAYS * DAY_MS, maxBytes: 2 ** 40 } });
-    const ledger = new Ledger({ view, now: () => now, history, onHolding: () => undefined, budget: { opensBytes: Infinity, totalBytes: Infinity } });
+    const activity = new Activity({ view, now: () => now, maxAgeMs: 2 * DAYS * DAY_MS });
+    const ledger = new Ledger({ view, now: () => now, history, activity, onHolding: () => undefined, budget: { opensBytes: Infinity, totalBytes: Infinity } });
     const begin = total <= THROUGH_LEDGER ? START : START + (1 - THROUGH_LEDGER / total) * DAYS * DAY_MS;
     now = START + DAYS * DAY_MS;
     const past = begin === START ? 0 : await fillPast(view, history, total, begin);

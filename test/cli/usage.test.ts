@@ -57,6 +57,8 @@ for (const [args, expected] of [
   [['--processes', '--secret', 'secret/x'], /read +\/bin\/cat +0 +1 +3[\s\S]*refused +\/bin\/ls/],
   [['--history', '--container', 'name-a'], /TIME +EVENT +SECRET[\s\S]*opened[\s\S]*granted +secret\/x#f secret\/y#f/],
   [['--history', '--type', 'released'], /released .* name-b/],
+  [['--activity', '--since', '10m'], /^TIME +OPENED +REFUSED +DENIED\n[\s\S]* 3 +2 +[12]\b/],
+  [['--activity', '--step', '24h', '--format', 'csv'], /^time,opened,refused,denied\n[\s\S]*,3,2,[12]\n/],
   [['--denied'], /denied +secret\/y|refused/],
   [['--stale'], /secret\/y#f +1 +2 +name-a.*not told yet/],
   [['--unused'], /SECRET +LAST USED\nsecret\/idle +never/],

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { beforeEach, test } from 'node:test';
 
+import { Activity } from '../../src/ledger/activity.ts';
 import { History, type Scan } from '../../src/ledger/history/history.ts';
 import type { HistoryRow } from '../../src/ledger/history/row.ts';
 import { Ledger } from '../../src/ledger/ledger.ts';
@@ -27,7 +28,7 @@ let sequence: number;
 
 function open(limits = { maxAgeMs: 90 * DAY, maxBytes: 2 ** 31 }): void {
   history = new History({ view, now: () => now, limits });
-  ledger = new Ledger({ view, now: () => now, history, onHolding: () => undefined });
+  ledger = new Ledger({ view, now: () => now, history, activity: new Activity({ view, now: () => now, maxAgeMs: limits.maxAgeMs }), onHolding: () => undefined });
   holdings = new HoldingsQuery({ sources: new HoldingSources(view, history), now: () => now, findNodes: (name) => (name === 'one' ? [NODE.id] : []) });
   timeline = new Timeline({ history, now: () => now, findNodes: () => [NODE.id] });
 }

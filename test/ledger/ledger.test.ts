@@ -4,6 +4,7 @@ import { beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 
 import type { JsonObject } from '../../src/core/logical.ts';
+import { Activity } from '../../src/ledger/activity.ts';
 import { History } from '../../src/ledger/history/history.ts';
 import { Ledger, type LedgerOptions } from '../../src/ledger/ledger.ts';
 import { HoldingsQuery, holdingsSchema } from '../../src/ledger/query/holdings.ts';
@@ -32,7 +33,7 @@ let secretPaths: string[];
 
 function open(options: Partial<LedgerOptions> = {}): void {
   history = new History({ view, now: () => now, limits: { maxAgeMs: 90 * DAY, maxBytes: 2 ** 31 } });
-  ledger = new Ledger({ view, now: () => now, history, onHolding: (node, id, isHolding) => held.push(`${node === ONE.id ? 'one' : 'two'} ${id.slice(0, 2)} ${isHolding}`), ...options });
+  ledger = new Ledger({ view, now: () => now, history, activity: new Activity({ view, now: () => now, maxAgeMs: 90 * 24 * 3600_000 }), onHolding: (node, id, isHolding) => held.push(`${node === ONE.id ? 'one' : 'two'} ${id.slice(0, 2)} ${isHolding}`), ...options });
   const findNodes = (name: string) => [ONE, TWO].filter((node) => node.name === name).map(({ id }) => id);
   holdings = new HoldingsQuery({ sources: new HoldingSources(view, history), now: () => now, findNodes });
   timeline = new Timeline({ history, now: () => now, findNodes });

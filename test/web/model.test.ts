@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { detailOf, matrixOf, secretsInUse, type Cell } from '../../src/web/model.ts';
+import { activitySeries, detailOf, matrixOf, secretsInUse, type Cell } from '../../src/web/model.ts';
 
 const cell = (secret: string, holder: Pick<Cell, 'service' | 'container'>, containers: number, versions: readonly number[] = [1]): Cell => ({ secret, ...holder, containers, versions, opens: 0, last_opened_time: null });
 const CELLS = [
@@ -25,6 +25,12 @@ test('matrixOf() keeps the cells whose secret and holder have all words', () => 
 
 test('secretsInUse() is one line for each secret, with all versions that are held', () => {
   assert.deepEqual(secretsInUse(CELLS).find(({ path }) => path === 'secret/shop/db'), { path: 'secret/shop/db', holders: ['api', 'web'], containers: 23, versions: [1, 2], lastOpened: null });
+});
+
+test('activitySeries() counts reads, and refused reads together with refused containers', () => {
+  const steps = [{ time: 'a', opened: 3, refused: 1, denied: 2 }, { time: 'b', opened: 5, refused: 0, denied: 0 }];
+  assert.deepEqual(activitySeries(steps), [{ name: 'reads', values: [3, 5], total: 8, most: 5 }, { name: 'refusals', values: [3, 0], total: 3, most: 3 }]);
+  assert.deepEqual(activitySeries([]).map(({ most }) => most), [0, 0]);
 });
 
 test('detailOf() says who read how often, and nothing that is not there', () => {

@@ -49,6 +49,10 @@ export const VIEWS = {
       time: entry.time, event: entry.type, secret: secretsOf(entry), version: entry.version, container: containerOf(entry), node: entry.node, service: entry.service, count: entry.count, details: detailsOf(entry),
     }),
   },
+  activity: {
+    path: 'activity', list: 'steps', columns: ['time', 'opened', 'refused', 'denied'],
+    row: ({ time, opened, refused, denied }: { readonly time: string; readonly opened: number; readonly refused: number; readonly denied: number }) => ({ time, opened, refused, denied }),
+  },
   processes: {
     path: 'processes', list: 'processes', columns: ['outcome', 'executable', 'uid', 'pid', 'count', 'first', 'last', 'container', 'image', 'node', 'service', 'secrets'],
     row: (reader: Reader) => ({

@@ -12,11 +12,11 @@ import { connectWithToken, formatOf, withRemoteOptions, type RemoteOptions } fro
 import { VIEWS, type View } from './usage-views.ts';
 
 const FILTERS = ['secret', 'container', 'node', 'service'] as const;
-const QUESTIONS = ['history', 'denied', 'processes', 'stale', 'unused', 'rotations', 'matrix', 'roles'] as const;
+const QUESTIONS = ['history', 'activity', 'denied', 'processes', 'stale', 'unused', 'rotations', 'matrix', 'roles'] as const;
 type Question = (typeof QUESTIONS)[number];
 
 type UsageOptions = RemoteOptions & { readonly [K in (typeof FILTERS)[number]]?: string } & { readonly [K in Question]?: boolean } & {
-  readonly all?: boolean; readonly unread?: boolean; readonly since?: string; readonly until?: string; readonly type?: string; readonly limit: string; readonly watch?: string | true; readonly hcl?: boolean;
+  readonly all?: boolean; readonly unread?: boolean; readonly since?: string; readonly until?: string; readonly step?: string; readonly type?: string; readonly limit: string; readonly watch?: string | true; readonly hcl?: boolean;
 };
 
 const FORMATS: readonly Format[] = ['table', 'json', 'csv'];
@@ -27,7 +27,7 @@ const WATCH_SECONDS = 2;
 
 /** What a question takes beside its filters. */
 const TAKES: Readonly<Record<Question | 'holdings', readonly string[]>> = {
-  holdings: [...FILTERS, 'all', 'unread', 'since', 'until'], history: [...FILTERS, 'since', 'until', 'type'], denied: [...FILTERS, 'since', 'until'], processes: [...FILTERS, 'all', 'since', 'until'],
+  holdings: [...FILTERS, 'all', 'unread', 'since', 'until'], history: [...FILTERS, 'since', 'until', 'type'], activity: ['since', 'until', 'step'], denied: [...FILTERS, 'since', 'until'], processes: [...FILTERS, 'all', 'since', 'until'],
   stale: FILTERS, unused: ['since'], rotations: [], matrix: [], roles: ['since', 'all', 'hcl'],
 };
 
@@ -39,6 +39,7 @@ export function registerUsage(program: Command, context: CommandContext): void {
     .option('--all', 'also what was released; with --roles, also roles that are not too wide').option('--unread', 'only what was granted and never read')
     .option('--since <time>', 'from then on: 2026-01-31T00:00:00Z, or so long ago: 24h, 30d').option('--until <time>', 'up to then')
     .option('--history', 'what happened, newest first').option('--type <types>', 'with --history: granted, opened, refused, rotated, action, released, denied')
+    .option('--activity', 'how much was read and refused, step by step').option('--step <duration>', 'with --activity: 5m, 15m, 1h, 6h, 24h')
     .option('--denied', 'refused containers, services and reads').option('--processes', 'which programs read it, or tried to')
     .option('--stale', 'containers that still hold an old version').option('--rotations', 'rotations under way')
     .option('--unused', 'secrets that no container uses, or has used since --since').option('--matrix', 'secrets and the services that hold them')
@@ -68,7 +69,7 @@ function questionOf(options: UsageOptions): Question | 'holdings' {
   const asked = QUESTIONS.filter((question) => options[question] === true);
   if (asked.length > 1) throw new PurserError('ERR_CLI_USAGE', `give one of ${asked.map((question) => `--${question}`).join(' and ')}`);
   const question = asked[0] ?? 'holdings';
-  const given = [...FILTERS, 'all', 'unread', 'since', 'until', 'type', 'hcl'].filter((name) => options[name as keyof UsageOptions] !== undefined);
+  const given = [...FILTERS, 'all', 'unread', 'since', 'until', 'step', 'type', 'hcl'].filter((name) => options[name as keyof UsageOptions] !== undefined);
   const wrong = given.find((name) => !TAKES[question].includes(name));
   if (wrong !== undefined) throw new PurserError('ERR_CLI_USAGE', question === 'holdings' ? `--${wrong} belongs to another question` : `--${question} does not take --${wrong}`, { hint: `it goes with ${takers(wrong)}` });
   const filters = FILTERS.filter((filter) => options[filter] !== undefined);
@@ -83,7 +84,7 @@ function takers(option: string): string {
 
 function queryOf(question: Question | 'holdings', options: UsageOptions): Record<string, string> {
   const query: Record<string, string | undefined> = Object.fromEntries(FILTERS.map((filter) => [filter, options[filter]]));
-  Object.assign(query, { since: options.since, until: options.until, type: options.type, unread: options.unread === true ? 'true' : undefined });
+  Object.assign(query, { since: options.since, until: options.until, step: options.step, type: options.type, unread: options.unread === true ? 'true' : undefined });
   if (options.all === true) query[question === 'roles' ? 'all' : 'released'] = 'true';
   return Object.fromEntries(Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
@@ -93,7 +94,7 @@ interface Answer { readonly items: readonly unknown[]; readonly isCut: boolean }
 /** All pages, up to `limit` rows. */
 async function ask(client: CoreClient, question: Question | 'holdings', query: Record<string, string>, limit: number): Promise<Answer> {
   const { path, list } = viewOf(question);
-  const isWhole = question === 'rotations' || question === 'matrix';
+  const isWhole = ['rotations', 'matrix', 'activity'].includes(question);
   const items: unknown[] = [];
   let next: string | undefined;
   do {

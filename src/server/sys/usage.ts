@@ -15,6 +15,7 @@ export function usageRoutes(usage: Usage): SysRoute[] {
   const questions: Readonly<Record<string, Question>> = {
     'usage': (query) => usage.holdings(query),
     'usage/history': (query) => usage.history(query),
+    'usage/activity': (query) => usage.activity(query),
     'usage/denied': (query) => usage.denied(query),
     'usage/processes': (query) => usage.processes(query),
     'usage/unused': (query) => usage.unused(query),

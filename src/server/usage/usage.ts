@@ -5,10 +5,12 @@ import type { NodeRegistry } from '../../auth/node/registry.ts';
 import type { WorkloadRoles } from '../../auth/node/roles.ts';
 import type { JsonObject, SecretFacts } from '../../core/logical.ts';
 import type { View } from '../../core/view.ts';
+import { Activity } from '../../ledger/activity.ts';
 import { History, type HistoryLimits, type HistorySize } from '../../ledger/history/history.ts';
 import type { HistoryRow } from '../../ledger/history/row.ts';
 import { pathsOf } from '../../ledger/history/row.ts';
 import { Ledger } from '../../ledger/ledger.ts';
+import { activityAnswer, activitySchema } from '../../ledger/query/activity.ts';
 import { HoldingsQuery, holdingsSchema } from '../../ledger/query/holdings.ts';
 import { matrix, totals, type Totals } from '../../ledger/query/overview.ts';
 import { readers } from '../../ledger/query/readers.ts';
@@ -72,6 +74,7 @@ export class Usage {
   readonly roleUse: RoleUse;
   readonly streams: EventStreams;
   readonly rotations: Rotations;
+  readonly #activity: Activity;
   readonly #history: History;
   readonly #options: UsageOptions;
   readonly #sources: HoldingSources;
@@ -91,8 +94,10 @@ export class Usage {
     const { view, now, onFault, onHolding } = options;
     this.#options = options;
     this.roleUse = roleUse;
-    this.#history = new History({ view, now, limits: options.limits ?? DEFAULT_HISTORY_LIMITS });
-    this.ledger = new Ledger({ view, now, history: this.#history, onHolding, onFault, onRows: (rows) => this.#noticed(rows) });
+    const limits = options.limits ?? DEFAULT_HISTORY_LIMITS;
+    this.#history = new History({ view, now, limits });
+    this.#activity = new Activity({ view, now, maxAgeMs: limits.maxAgeMs });
+    this.ledger = new Ledger({ view, now, history: this.#history, activity: this.#activity, onHolding, onFault, onRows: (rows) => this.#noticed(rows) });
     this.denials = new Denials({ record: (row) => this.ledger.record(row), now, onFault });
     this.#sources = new HoldingSources(view, this.#history);
     this.#totals = rationed(() => totals(this.#sources));
@@ -125,6 +130,11 @@ export class Usage {
 
   async denied(query: JsonObject): Promise<JsonObject> {
     return this.#timeline.answer({ ...validate(refusalsSchema, query, 'usage query about refusals'), type: ['denied', 'refused'] });
+  }
+
+  /** How much was read and refused, step by step. */
+  async activity(query: JsonObject): Promise<JsonObject> {
+    return activityAnswer(this.#activity, validate(activitySchema, query, 'usage query about activity'), this.#options.now());
   }
 
   async processes(query: JsonObject): Promise<JsonObject> {
@@ -199,11 +209,12 @@ export class Usage {
     this.rotations.changed(path, version);
   }
 
-  /** Moves what ended into the history; every minute. */
+  /** Moves what ended into the history, and what was counted of hours that are over into their days; every minute. */
   async sweep(): Promise<void> {
     await this.ledger.archive();
     await this.denials.sweep();
     this.#alarms?.sweep();
+    await this.#activity.merge();
   }
 
   /** Merges the blocks of days that are over, deletes what is too old or too much; every hour. */
@@ -211,6 +222,7 @@ export class Usage {
     const { now, limits = DEFAULT_HISTORY_LIMITS } = this.#options;
     await this.#history.tidy(this.#options.onIndexed);
     await this.#history.prune();
+    await this.#activity.prune();
     await this.ledger.pruneUsed(now() - limits.maxAgeMs);
   }
 

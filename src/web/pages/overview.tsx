@@ -3,6 +3,7 @@
 import type { JSX } from 'preact';
 import { useRotations } from '../live.ts';
 import { detailOf, type Entry, type Rotation } from '../model.ts';
+import { ActivityPlot, type Activity } from '../parts/activity.tsx';
 import { ContainerLink, Empty, Figure, Loading, NodeLink, Problem, RotationBar, SecretLink, Time } from '../parts/show.tsx';
 import { Table } from '../parts/table.tsx';
 import { useApi } from '../session.ts';
@@ -18,6 +19,7 @@ export function Overview(): JSX.Element {
   const seal = useLoaded(() => api.bare<{ sealed: boolean }>('sys/seal-status'), 'seal');
   const overview = useLoaded(() => api.read<OverviewData>('sys/usage/overview'), 'overview');
   const denied = useLoaded(() => api.read<{ entries: readonly Entry[] }>('sys/usage/denied', { since: '24h', limit: 200 }), 'denied');
+  const activity = useLoaded(() => api.read<Activity>('sys/usage/activity'), 'activity');
   useRotations((step) => { overview.amend((before) => ({ ...before, rotations: [step, ...before.rotations.filter(({ path }) => path !== step.path)] })); });
   const { data } = overview;
   const nodes = (data?.nodes ?? []).filter(({ is_revoked: isRevoked }) => !isRevoked);
@@ -41,6 +43,10 @@ export function Overview(): JSX.Element {
       <section aria-labelledby="rotations"><h2 id="rotations">Rotations</h2>
         {data === undefined && overview.error === undefined ? <Loading /> : (data?.rotations.length ?? 0) === 0 ? <Empty>every container holds the newest version, and none changed in the last minutes</Empty>
           : <ul class="rotations">{data?.rotations.map((rotation) => <li key={rotation.path}><SecretLink path={rotation.path} /> <span class="quiet">to version {rotation.version}, <Time value={rotation.finished_time ?? rotation.started_time} /></span> <RotationBar rotation={rotation} /></li>)}</ul>}
+      </section>
+      <section aria-labelledby="activity"><h2 id="activity">The last day</h2>
+        <Problem error={activity.error} />
+        {activity.data === undefined ? activity.error === undefined && <Loading /> : <ActivityPlot activity={activity.data} />}
       </section>
       <section aria-labelledby="refused"><h2 id="refused">Refused in the last day</h2>
         <Problem error={denied.error} />

@@ -122,6 +122,20 @@ test('overview and matrix count what is held', async () => {
   assert.ok(cells.some((cell) => cell['secret'] === 'secret/z' && cell['container'] === 'name-5'));
 });
 
+test('activity counts what was read and refused, step by step, also of hours that became part of their day, and after a restart', async () => {
+  const total = async (name: string, query: Record<string, string> = {}) => ((await read('activity', query))['steps'] as Json[]).reduce((sum, step) => sum + Number(step[name]), 0);
+  const before = await total('opened');
+  await add(granted('e', ['secret/z']), opened('e', 'secret/z', 7), opened('e', 'secret/z', 4), released('e'));
+  assert.equal(await total('opened'), before + 11);
+  assert.ok(await total('refused', { since: '1h' }) > 0);
+  await eventually('a denial is counted', async () => await total('denied', { step: '1h' }) > 0);
+  core.clockOffset += 2 * 3600_000;
+  await core.services.usage.sweep();
+  assert.equal(await total('opened', { step: '5m' }), before + 11);
+  core.clockOffset = 0;
+  await assert.rejects(read('activity', { step: '7m' }), { serverCode: 'ERR_REQUEST_INVALID' });
+});
+
 test('a policy for one question or one secret allows no other', async () => {
   await core.policy('look', 'path "sys/usage/secret/secret/x" { capabilities = ["read"] }\npath "sys/usage/rotations" { capabilities = ["read"] }');
   const { id } = await core.tokens.create({ policies: ['look'], path: 'p', displayName: 'd' });
