@@ -212,6 +212,8 @@ export interface SecretSource {
 
 export interface SecretFacts {
   readonly version: number;
+  /** When that version was made, in milliseconds since the epoch. */
+  readonly created: number;
   readonly custom: Readonly<Record<string, string>>;
 }
 

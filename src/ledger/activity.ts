@@ -13,14 +13,15 @@ import type { HistoryRow } from './history/row.ts';
 import { namesBelow } from './names.ts';
 import { digits } from './record.ts';
 
-export const DAY_MS = 24 * 3600_000;
+const HOURS_PER_DAY = 24;
+const HOUR_MS = 3600_000;
+export const DAY_MS = HOURS_PER_DAY * HOUR_MS;
 /** Of one counter. */
 export const STEP_MS = 5 * 60_000;
 const STEPS_PER_DAY = DAY_MS / STEP_MS;
-const STEPS_PER_HOUR = 3600_000 / STEP_MS;
 /** What a node still sends of an hour that is over mostly comes within this. */
 const LATE_MS = 5 * 60_000;
-/** The name of a day's record; those of hours begin with a digit. */
+/** The name of a day's record; those of hours are `<node>.<hour>`, so that the hours of one node lie side by side. */
 const DAY_RECORD = 'day';
 
 const count = z.number().int().min(0);
@@ -80,8 +81,8 @@ export class Activity {
   async merge(): Promise<void> {
     for (const day of await this.days()) {
       for await (const name of namesBelow(this.#view, `activity/${day}/`)) {
-        const [hour = '', node] = name.split('.');
-        if (node === undefined || Date.parse(day) + (Number(hour) + 1) * 3600_000 + LATE_MS > this.#now()) continue;
+        const [node = '', hour] = name.split('.');
+        if (hour === undefined || Date.parse(day) + (Number(hour) + 1) * HOUR_MS + LATE_MS > this.#now()) continue;
         await this.#nodes.run(node, () => this.#days.run(day, async () => {
           const [key, dayKey] = [`activity/${day}/${name}`, `activity/${day}/${DAY_RECORD}`];
           const steps = await this.#read(dayKey);
@@ -102,18 +103,23 @@ export class Activity {
 
   async #operations(node: string, rows: readonly HistoryRow[]): Promise<ViewOperation[]> {
     const oldest = this.#oldest();
-    const hours = new Map<string, Steps>();
+    const hours = new Map<number, Steps>();
     for (const { at, entry } of rows) {
       if (entry.type !== 'opened' && entry.type !== 'refused' && entry.type !== 'denied') continue;
-      const step = Math.floor(at % DAY_MS / STEP_MS);
-      const [day, hour] = [dayOf(at), digits(Math.floor(step / STEPS_PER_HOUR), 2)];
-      if (day < oldest) continue;
-      const key = `activity/${day}/${hour}.${node}`;
-      let steps = hours.get(key);
-      if (steps === undefined) hours.set(key, (steps = await this.#read(key)));
-      addStep(steps, step, { opened: 0, refused: 0, denied: 0, [entry.type]: entry.count });
+      const hour = Math.floor(at / HOUR_MS);
+      let steps = hours.get(hour);
+      if (steps === undefined) hours.set(hour, (steps = new Map()));
+      addStep(steps, Math.floor(at % DAY_MS / STEP_MS), { opened: 0, refused: 0, denied: 0, [entry.type]: entry.count });
     }
-    return [...hours].map(([key, steps]) => ({ kind: 'put', key, value: encode(steps) }));
+    const operations: ViewOperation[] = [];
+    for (const [hour, steps] of hours) {
+      const day = dayOf(hour * HOUR_MS);
+      if (day < oldest) continue;
+      const key = `activity/${day}/${node}.${digits(hour % HOURS_PER_DAY, 2)}`;
+      addSteps(steps, await this.#read(key));
+      operations.push({ kind: 'put', key, value: encode(steps) });
+    }
+    return operations;
   }
 
   async #read(key: string): Promise<Steps> {

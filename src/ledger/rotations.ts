@@ -2,9 +2,11 @@
 // everything the ledger takes, it counts anew how many of the holders have the new version. Those that somebody has not taken yet
 // are on disk and go on after a restart of the core.
 
+import { setImmediate as turn } from 'node:timers/promises';
+
 import type { HistoryRow } from './history/row.ts';
 import { pathsOf } from './history/row.ts';
-import { rotationStatus, type RotationStatus } from './query/rotation-status.ts';
+import { rotationStatus, stateOf, type RotationStatus } from './query/rotation-status.ts';
 import type { HoldingSources } from './query/sources.ts';
 import type { RotationRecords } from './rotation-records.ts';
 
@@ -15,9 +17,14 @@ export interface Rotation extends RotationStatus {
   readonly finished: number | undefined;
 }
 
+/** 0: none is left. `created` is milliseconds since the epoch. */
+export interface CurrentVersion { readonly version: number; readonly created: number }
+
 export interface RotationsOptions {
   readonly sources: HoldingSources;
   readonly records: RotationRecords;
+  /** Of a secret by its full logical path; undefined when there is none. */
+  readonly currentVersion: (path: string) => Promise<CurrentVersion | undefined>;
   readonly now: () => number;
   readonly onProgress: (rotation: Rotation) => void;
   readonly onFault: (error: unknown) => void;
@@ -25,6 +32,9 @@ export interface RotationsOptions {
 
 /** Of all that are followed; the oldest is forgotten first. */
 const MAX_FOLLOWED = 1_000;
+/** Holdings looked at after a start. */
+const MAX_LOOKED_AT = 100_000;
+const LOOKED_AT_ONCE = 64;
 /** A finished one is still shown for so long. */
 const SHOWN_MS = 10 * 60_000;
 /** Counting waits so long for more to come … */
@@ -43,15 +53,31 @@ export class Rotations {
     this.#options = options;
   }
 
-  /**
-   * Goes on with those that were under way when the core stopped. @throws ERR_RECORD_INVALID
-   * @param currentVersion of a secret now: a newer one may have been written without a record of it
-   */
-  async resume(currentVersion: (path: string) => Promise<number | undefined>): Promise<void> {
-    for (const { path, started } of await this.#options.records.load()) {
-      const version = await currentVersion(path) ?? 0;
-      if (version === 0) await this.#options.records.drop(path);
-      else this.#follow(path, version, started);
+  /** Goes on with those that were under way when the core stopped. @throws ERR_RECORD_INVALID */
+  async resume(): Promise<void> {
+    for (const { path, version, started } of await this.#options.records.load()) {
+      const current = await this.#options.currentVersion(path);
+      if (current === undefined || current.version === 0) await this.#options.records.drop(path);
+      // A newer version may have been written without a record of it.
+      else this.#follow(path, current.version, current.version === version ? started : current.created);
+    }
+  }
+
+  /** Looks for those that have no record, because the core stopped between a new version and the first count: who holds an old one tells of them. */
+  async discover(): Promise<void> {
+    const { sources, currentVersion } = this.#options;
+    const known = new Map<string, CurrentVersion | undefined>();
+    let looked = 0;
+    for await (const { found } of sources.live({}, undefined)) {
+      for (const { holding } of found) {
+        const { path } = holding;
+        if (!known.has(path)) known.set(path, await currentVersion(path));
+        const { version = 0, created = 0 } = known.get(path) ?? {};
+        if (version !== 0 && holding.released === null && stateOf(holding, version) === 'behind' && !this.#followed.has(path)) this.#follow(path, version, created);
+        // Reads of an embedded store do not let go of the thread by themselves.
+        if (++looked % LOOKED_AT_ONCE === 0) await turn();
+      }
+      if (this.#isClosed || looked > MAX_LOOKED_AT) return;
     }
   }
 

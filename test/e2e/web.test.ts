@@ -74,7 +74,7 @@ describe('the web page', () => {
   test('plots what was read and refused, and says the same in a table', async () => {
     await assert.rejects(docker('run', '--rm', '-l', 'purser.file.pw=purser://secret/none#password', 'busybox', 'true'));
     await eventually('the plot', async () => /[1-9]/.test(await page.locator('.activity figcaption', { hasText: 'refusals' }).innerText()) && /[1-9]/.test(await page.locator('.activity figcaption', { hasText: 'reads' }).innerText()), 20_000);
-    for (const name of ['reads', 'refusals']) assert.match(await page.locator('.activity svg', { has: page.locator(`rect.${name}`) }).locator('desc').innerText(), new RegExp(`^[1-9][0-9,]* ${name} from .* at most [1-9]`));
+    for (const name of ['reads', 'refusals']) assert.match(await page.locator('.activity svg', { has: page.locator(`rect.${name}`) }).locator('desc').textContent() ?? '', new RegExp(`^[1-9][0-9,]* ${name} from .* at most [1-9]`));
     await page.getByText('the figures as a table').focus();
     await page.keyboard.press('Enter');
     await page.locator('.activity').getByRole('row').nth(1).waitFor();

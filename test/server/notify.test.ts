@@ -172,7 +172,7 @@ describe('alarms', () => {
   const rotation = { path: 'secret/x', version: 2, total: 3, current: 1, needRestart: 0, started: 0, finished: undefined as number | undefined };
   const alarms = new Alarms({
     notify: (one) => events.push(one), now: () => now, nodes: () => nodes, isConnected: (id) => connected.has(id), rotations: () => [rotation],
-    describeSecret: async (path) => ({ version: 1, custom: path === 'secret/trap' ? { canary: 'true' } : {} }), onFault: (error) => { throw error; },
+    describeSecret: async (path) => ({ version: 1, created: 0, custom: path === 'secret/trap' ? { canary: 'true' } : {} }), onFault: (error) => { throw error; },
   });
   const row = (entry: object): HistoryRow => ({ at: now, seq: 1, node: 'n1', node_name: 'one', container: { id: 'c', name: 'web', image: 'i' }, entry: entry as HistoryRow['entry'] });
   const reader = { pid: 1, uid: 0, executable: '/bin/cat', name: 'cat' };

@@ -92,7 +92,7 @@ export class KvEngine implements Engine, SecretSource {
 
   async describeSecret(path: string): Promise<SecretFacts | undefined> {
     const metadata = await this.#store.metadata(requirePath(path));
-    return metadata && { version: readableCurrent(metadata, this.#now()), custom: metadata.custom ?? {} };
+    return metadata && { version: readableCurrent(metadata, this.#now()), created: metadata.versions[metadata.current]?.created ?? metadata.updatedAt, custom: metadata.custom ?? {} };
   }
 
   async readSecret(path: string, version?: number): ReturnType<SecretSource['readSecret']> {

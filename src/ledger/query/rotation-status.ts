@@ -23,19 +23,27 @@ export interface RotationStatus {
 
 export interface Behind { readonly found: Found; readonly needsRestart: boolean }
 
+type State = 'current' | 'behind' | 'restart';
+
+/** How a holding stands to the current version; undefined when a rotation is not for it. */
+export function stateOf({ pinned, granted, version, target }: Pick<Found['holding'], 'pinned' | 'granted' | 'version' | 'target'>, current: number): State | undefined {
+  if (pinned || granted === null) return undefined;
+  if (version === current) return 'current';
+  return target.startsWith(VARIABLE_TARGET) ? 'restart' : 'behind';
+}
+
 /** @param behind gets the holdings with an old version, `most` at most */
 export async function rotationStatus(sources: HoldingSources, path: string, version: number, behind: Behind[] = [], most = 0): Promise<RotationStatus> {
-  const containers = new Map<string, 'current' | 'behind' | 'restart'>();
+  const containers = new Map<string, State>();
   for await (const { key, holding } of sources.ofSecret(path)) {
-    if (holding.pinned || holding.granted === null) continue;
+    const state = stateOf(holding, version);
+    if (state === undefined) continue;
     const id = `${key.node}.${key.container}`;
-    const isBehind = holding.version !== version;
-    const needsRestart = isBehind && holding.target.startsWith(VARIABLE_TARGET);
     const before = containers.get(id) ?? 'current';
     // A file that is still to change weighs more than a variable that only a restart changes.
-    containers.set(id, isBehind && !needsRestart ? 'behind' : needsRestart && before === 'current' ? 'restart' : before);
-    const found = isBehind && behind.length < most ? await sources.find(key) : undefined;
-    if (found !== undefined) behind.push({ found, needsRestart });
+    containers.set(id, state === 'behind' || before === 'current' ? state : before);
+    const found = state !== 'current' && behind.length < most ? await sources.find(key) : undefined;
+    if (found !== undefined) behind.push({ found, needsRestart: state === 'restart' });
   }
   const states = [...containers.values()];
   const count = (state: string) => states.filter((one) => one === state).length;

@@ -105,7 +105,7 @@ export class Usage {
     const findNodes = (wanted: string) => options.registry.all().filter(({ id, name }) => id === wanted || name === wanted).map(({ id }) => id);
     this.#holdings = new HoldingsQuery({ sources: this.#sources, now, findNodes });
     this.#timeline = new Timeline({ history: this.#history, now, findNodes });
-    this.rotations = new Rotations({ sources: this.#sources, records: new RotationRecords(view.sub('rotation/')), now, onFault, onProgress: (rotation) => this.#progressed(rotation) });
+    this.rotations = new Rotations({ sources: this.#sources, records: new RotationRecords(view.sub('rotation/')), currentVersion: options.describeSecret, now, onFault, onProgress: (rotation) => this.#progressed(rotation) });
     this.#alarms = options.notify && new Alarms({ ...options, notify: options.notify, nodes: () => options.registry.all(), rotations: () => this.rotations.list() });
     this.streams = new EventStreams({ now, isLive: options.isLiveToken, first: () => this.rotations.list().map((rotation) => ['rotation', rotationJson(rotation)]) });
   }
@@ -113,7 +113,9 @@ export class Usage {
   /** @throws ERR_RECORD_INVALID, ERR_BARRIER_* */
   static async open(options: UsageOptions): Promise<Usage> {
     const usage = new Usage(options, await RoleUse.load(options.view.sub('role/'), options.now, options.onFault));
-    await usage.rotations.resume(async (path) => (await options.describeSecret(path))?.version);
+    await usage.rotations.resume();
+    // In the background: a core answers before it has looked at all that is held.
+    void usage.rotations.discover().catch(options.onFault);
     return usage;
   }
 

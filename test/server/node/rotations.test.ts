@@ -20,6 +20,8 @@ const reports = new UsageReports(() => node.client);
 const add = (...entries: NewEntry[]): Promise<void> => reports.add(...entries);
 const read = async (path: string, query: Record<string, string> = {}): Promise<Json> => core.root.read(`sys/usage/${path}`, query);
 
+const createdTime = async (name: string, version: number) => ((await core.root.read(`secret/metadata/${name}`))['versions'] as Record<string, { created_time: string }>)[String(version)]?.created_time;
+
 async function restart(): Promise<void> {
   await core.restart();
   node = { ...node, client: core.client(await core.logIn(node.id, node.key)) };
@@ -57,7 +59,23 @@ test('a rotation is followed to the current version when the record of it is old
   await core.view.put(key, value); // as if the core had stopped before it wrote that
   await restart();
   const [rotation] = await eventually('the rotation', async () => { const all = (await read('rotations'))['rotations'] as Json[]; return all.length > 0 ? all : undefined; });
-  assert.equal(rotation?.['version'], 3);
+  assert.deepEqual([rotation?.['version'], rotation?.['started_time']], [3, await createdTime('s', 3)]);
   await add(released('9'));
   await eventually('the end of its record', async () => (record() === undefined ? true : undefined));
+});
+
+test('a rotation without a record, because the core stopped at once, is found again with the time its version was made', async () => {
+  for (const name of ['t', 'u']) await core.put(name, { f: '1' });
+  await add(granted('a', ['secret/t']), { ...granted('b', []), secrets: [{ path: 'secret/u', field: 'f', version: 1, target: 'env:U' }, { path: 'secret/u', field: 'f', version: 1, target: '/pinned', pinned: true }] });
+  core.clockOffset = -3600_000;
+  for (const name of ['t', 'u']) await core.put(name, { f: '2' });
+  core.clockOffset = 0;
+  const key = await eventually('the record', async () => [...core.view.records.keys()].find((name) => name.startsWith('ledger/rotation/')));
+  await core.view.delete(key); // as if the core had stopped before it wrote that
+  await restart();
+  const rotations = await eventually('the rotation', async () => { const all = (await read('rotations'))['rotations'] as Json[]; return all.length > 0 ? all : undefined; });
+  assert.deepEqual(rotations.map((one) => [one['path'], one['version'], one['started_time'], one['finished_time']]), [['secret/t', 2, await createdTime('t', 2), null]], 'a variable keeps its value until a restart, which is no rotation under way');
+  assert.ok(Date.now() - Date.parse(String(rotations[0]?.['started_time'])) > 3_500_000);
+  await add(rotated('a', 'secret/t', 2));
+  await eventually('the end', async () => ((await read('rotations'))['rotations'] as Json[]).find((one) => one['finished_time'] !== null));
 });
