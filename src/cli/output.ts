@@ -27,8 +27,8 @@ export interface Output {
 
 /** Writes to the two streams of this process. */
 export function createOutput(stdout: NodeJS.WritableStream = process.stdout, stderr: NodeJS.WritableStream = process.stderr): Output {
-  // A pipe gets the bytes as they are; a terminal would obey them.
-  const line = (text: string): void => { stdout.write(`${'isTTY' in stdout && stdout.isTTY === true ? printable(text) : text}\n`); };
+  // A pipe gets the bytes as they are; a terminal would obey them. The line ends of CSV are none of those.
+  const line = (text: string): void => { stdout.write(`${'isTTY' in stdout && stdout.isTTY === true ? printable(text.replaceAll('\r\n', '\n')) : text}\n`); };
   const note = (text: string): void => { stderr.write(`${printable(text)}\n`); };
   return {
     line,
@@ -61,7 +61,8 @@ export function formatRows(format: Format, columns: readonly string[], rows: rea
   const cells = rows.map((row) => columns.map((column) => String(row[column] ?? '')));
   if (format === 'csv') return [columns, ...cells].map((row) => row.map(csvCell).join(',')).join('\r\n');
   const table = [columns.map((column) => column.replaceAll('_', ' ').toUpperCase()), ...cells.map((row) => row.map(oneLine))];
-  const widths = columns.map((_, index) => Math.max(...table.map((row) => row[index]?.length ?? 0)));
+  // No spread into Math.max: its number of arguments is bounded.
+  const widths = columns.map((_, index) => table.reduce((width, row) => Math.max(width, row[index]?.length ?? 0), 0));
   return table.map((row) => row.map((cell, index) => cell.padEnd(widths[index] ?? 0)).join('  ').trimEnd()).join('\n');
 }
 

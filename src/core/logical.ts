@@ -47,7 +47,7 @@ export interface Caller {
 
 export interface LogicalResponse {
   readonly data?: JsonObject | null;
-  /** What the audit log keeps instead of `data`, where that is long and comes from the log itself. */
+  /** What the audit log keeps instead of `data`, where that is long and comes from the log itself or the ledger. */
   readonly auditData?: JsonObject | null;
   /**
    * Stands for `data`: the same object every time the data are the same, and for no other data. Audit then hashes them once per

@@ -108,7 +108,7 @@ export class Activity {
       if (entry.type !== 'opened' && entry.type !== 'refused' && entry.type !== 'denied') continue;
       const hour = Math.floor(at / HOUR_MS);
       let steps = hours.get(hour);
-      if (steps === undefined) hours.set(hour, (steps = new Map()));
+      if (steps === undefined) hours.set(hour, (steps = new Map<number, ActivityCounts>()));
       addStep(steps, Math.floor(at % DAY_MS / STEP_MS), { opened: 0, refused: 0, denied: 0, [entry.type]: entry.count });
     }
     const operations: ViewOperation[] = [];

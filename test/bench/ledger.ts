@@ -127,6 +127,12 @@ async function fillPast(view: View, history: History, total: number, until: numb
     await view.transaction(await history.operations(rows.sort((a, b) => a.at - b.at)));
     written += rows.filter(({ entry }) => entry.type !== 'held').length;
   };
+  // In the order in which nodes report, as far as batches have one: by time.
+  const waiting: HistoryRow[] = [];
+  const flush = async (before: number) => {
+    waiting.sort((a, b) => b.at - a.at);
+    for (let row = waiting.at(-1); row !== undefined && row.at < before; row = waiting.at(-1)) { waiting.pop(); await add(row); }
+  };
   const add = async (row: HistoryRow) => {
     const day = new Date(row.at).toISOString().slice(0, 10);
     const rows = days.get(day) ?? [];
@@ -138,22 +144,24 @@ async function fillPast(view: View, history: History, total: number, until: numb
   for (let index = 0; index < containers; index++) {
     const from = START + index / containers * (DAYS * DAY_MS - stay);
     if (from + stay >= until) break;
+    if (index % RUNNING === 0) await flush(from);
     const [granted, ...others] = lifeOf(index, from, from + stay);
     if (granted?.type !== 'granted') throw new Error('a life begins with a grant');
     const about = { node: NODE_IDS[index % NODES] ?? '', node_name: `node-${String(index % NODES)}`, container: granted.container };
     for (const [seq, entry] of [granted, ...others].entries()) {
       const said = Object.entries(entry).filter(([name]) => !['time', 'container', 'container_id'].includes(name));
-      await add({ at: Date.parse(entry.time), seq: index * perLife + seq, ...about, entry: Object.fromEntries(said) as unknown as HistoryRow['entry'] });
+      waiting.push({ at: Date.parse(entry.time), seq: index * perLife + seq, ...about, entry: Object.fromEntries(said) as unknown as HistoryRow['entry'] });
     }
     const end = Math.round(from + stay);
     const reads = (n: number) => others.filter((entry) => entry.type === 'opened' && entry.target === granted.secrets[n]?.target).flatMap((entry) => entry.type === 'opened' ? [{ ...entry.process, count: entry.count, first: Date.parse(entry.first_time), last: Date.parse(entry.last_time) }] : []);
-    await add({
+    waiting.push({
       at: end, seq: index, ...about, entry: {
         type: 'held', refused: 0, processes: [],
         secrets: granted.secrets.map((secret, n) => ({ ...secret, granted: Date.parse(granted.time), rotated: null, released: end, reason: 'exited', opens: 3, last_opened: end, processes: reads(n), pinned: false, unknown: false, clock_adjusted: false })),
       },
     });
   }
+  await flush(Infinity);
   for (const rows of days.values()) await store(rows);
   return written;
 }

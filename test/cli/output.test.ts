@@ -44,3 +44,10 @@ test('error() sends no control characters of a message or hint anywhere', () => 
   output.error(new PurserError('ERR_CLIENT_RESPONSE', `the core says ${EVIL}`, { hint: EVIL }));
   assert.doesNotMatch(stderr(), CONTROL);
 });
+
+test('rows() shows CSV on a terminal with plain line ends, and a table of more rows than a function takes arguments', () => {
+  const terminal = Object.assign(new PassThrough(), { isTTY: true });
+  createOutput(terminal, new PassThrough()).rows('csv', ['a', 'b'], [{ a: 1, b: 'x\ry' }]);
+  assert.equal(String(terminal.read()), 'a,b\n1,"x\ufffdy"\n');
+  assert.equal(formatRows('table', ['a'], Array.from({ length: 200_000 }, () => ({ a: 'x' }))).length, 400_001);
+});

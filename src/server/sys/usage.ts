@@ -28,7 +28,7 @@ export function usageRoutes(usage: Usage): SysRoute[] {
     'usage/events': async () => ({}),
   };
   const about = (['secret', 'container', 'node', 'service'] as const).map((subject): SysRoute => route(`usage/${subject}/*`, (request, name) => view(usage, subject, name, request)));
-  return [...Object.entries(questions).map(([path, ask]) => route(path, async ({ data }) => ({ data: await ask(data) }))), ...about];
+  return [...Object.entries(questions).map(([path, ask]) => route(path, async ({ data }) => answer(await ask(data)))), ...about];
 }
 
 function route(path: string, read: SysHandler): SysRoute {
@@ -36,11 +36,15 @@ function route(path: string, read: SysHandler): SysRoute {
 }
 
 async function view(usage: Usage, subject: 'secret' | 'container' | 'node' | 'service', name: string, { data: { view: wanted = 'holdings', ...query } }: LogicalRequest): Promise<LogicalResponse | undefined> {
-  if (wanted === 'rotation' && subject === 'secret') return answer(await usage.rotation(name));
-  if (VIEWS.some((known) => known === wanted)) return { data: await usage[wanted as (typeof VIEWS)[number]]({ ...query, [subject]: name }) };
+  if (wanted === 'rotation' && subject === 'secret') {
+    const rotation = await usage.rotation(name);
+    return rotation && answer(rotation);
+  }
+  if (VIEWS.some((known) => known === wanted)) return answer(await usage[wanted as (typeof VIEWS)[number]]({ ...query, [subject]: name }));
   throw new PurserError('ERR_REQUEST_INVALID', 'there is no such view', { hint: 'view is holdings, history, processes, denied or stale; of a secret also rotation' });
 }
 
-function answer(data: JsonObject | undefined): LogicalResponse | undefined {
-  return data && { data };
+/** The audit log keeps the question, and of each list in the answer its length: ten thousand rows are no secret, and their hashes would be 15 MB of log. */
+function answer(data: JsonObject): LogicalResponse {
+  return { data, auditData: Object.fromEntries(Object.entries(data).map(([name, value]) => [name, Array.isArray(value) ? value.length : value])) };
 }

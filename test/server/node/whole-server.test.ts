@@ -149,3 +149,10 @@ test('a secret of kv version 1 is resolved, and its rotation is pushed', async (
   assert.deepEqual(changed.map((frame) => frame.type === 'changed' && [frame.path, frame.version]), [['old/db/prod', 2]]);
   assert.equal(valueText(await resolve()), `${CANARY}-2`);
 });
+
+test('the audit log keeps how many rows an answer about usage had, not a hash for each of their fields', async () => {
+  const { holdings } = await root.read('sys/usage', { released: 'true' }) as { holdings: unknown[] };
+  assert.ok(holdings.length > 0);
+  const line = readFileSync(join(directory.path, 'audit', 'audit.log'), 'utf8').trim().split('\n').map((text) => JSON.parse(text) as { type: string; request: { path: string }; response?: { data?: Record<string, unknown> } }).filter(({ type, request }) => type === 'response' && request.path === 'sys/usage').at(-1);
+  assert.deepEqual(line?.response?.data, { holdings: holdings.length });
+});
