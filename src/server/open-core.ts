@@ -116,7 +116,7 @@ async function openCore(barrier: Barrier, options: CoreOptions): Promise<Unseale
         const testOnly = options.testOnlyEngines?.[record.type]?.();
         const made = testOnly !== undefined ? { engine: testOnly } : isAuthPath(record.path)
           ? createAuthMethod(record, { view, now, lockoutRule: () => mounts.byAccessor(record.accessor)?.config.lockout ?? DEFAULT_LOCKOUT })
-          : createEngine(record, view, now, onChange);
+          : createEngine(record, view, { now, onChange, defaultLeaseSeconds: (mountPoint) => mounts.ttlsOf(mounts.find(mountPoint)?.mount ?? { config: DEFAULT_MOUNT_CONFIG }).defaultTtlSeconds });
         engines.set(record.accessor, made.engine);
         return made;
       },
@@ -220,12 +220,14 @@ function reasonOf(error: unknown): string {
 /** Told of the full logical path. */
 type ChangeListener = (path: string, version: number) => void;
 
-function createEngine({ type, options, path: mountPath }: MountRecord, view: View, now: () => number, onChange: ChangeListener): Pick<Mount, 'engine' | 'source'> {
+interface EngineWiring { readonly now: () => number; readonly onChange: ChangeListener; readonly defaultLeaseSeconds: (mountPoint: string) => number }
+
+function createEngine({ type, options, path: mountPath }: MountRecord, view: View, { now, onChange, defaultLeaseSeconds }: EngineWiring): Pick<Mount, 'engine' | 'source'> {
   if (type !== 'kv') throw new PurserError('ERR_REQUEST_INVALID', 'unknown engine type', { hint: 'use kv or kv-v2' });
   const changed: ChangeListener = (path, version) => onChange(mountPath + path, version);
   const version = options?.['version'];
   if (version !== '1' && version !== '2') throw new PurserError('ERR_REQUEST_INVALID', 'the version of a kv engine is 1 or 2', { hint: 'set options.version, or use the type kv-v2' });
-  const engine = version === '1' ? new PlainKvEngine({ view }, changed) : new KvEngine({ view, now }, changed);
+  const engine = version === '1' ? new PlainKvEngine({ view, defaultLeaseSeconds }, changed) : new KvEngine({ view, now }, changed);
   return { engine, source: engine };
 }
 

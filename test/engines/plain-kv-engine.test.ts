@@ -12,7 +12,7 @@ const NOW = 1_700_000_000_000;
 
 function setUp(view = new MemoryView()) {
   const changes: [string, number][] = [];
-  const engine = new PlainKvEngine({ view }, (path, version) => { changes.push([path, version]); });
+  const engine = new PlainKvEngine({ view, defaultLeaseSeconds: () => 1_800 }, (path, version) => { changes.push([path, version]); });
   const call = (operation: Operation, path: string, data: JsonObject = {}): Promise<LogicalResponse | undefined> =>
     engine.handle({ operation, path, mountPoint: 'old/', data, remoteAddress: '' });
   return { view, changes, engine, call };
@@ -37,7 +37,7 @@ test('a secret is the whole body of the write, replaced by the next and gone aft
 });
 
 for (const [data, seconds] of [
-  [{ a: 1 }, 2_764_800], [{ ttl: '1h' }, 3600], [{ lease: 90 }, 90], [{ ttl: '5m', lease: '1h' }, 300], [{ ttl: 'soon' }, 2_764_800], [{ ttl: { x: 1 } }, 2_764_800], [{ ttl: 0 }, 2_764_800],
+  [{ a: 1 }, 1_800], [{ ttl: '1h' }, 3600], [{ lease: 90 }, 90], [{ ttl: '5m', lease: '1h' }, 300], [{ ttl: 'soon' }, 1_800], [{ ttl: { x: 1 } }, 1_800], [{ ttl: 0 }, 1_800],
 ] as [JsonObject, number][]) {
   test(`the lease duration of ${JSON.stringify(data)} is ${seconds} s`, async () => {
     const { call } = setUp();

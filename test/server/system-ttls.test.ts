@@ -40,3 +40,15 @@ test('mounts show them as what is in force, and may set other ones', async () =>
   assert.equal((await post('sys/auth/people/tune', { default_lease_ttl: '3h', max_lease_ttl: '4h' })).status, 204);
   assert.equal(await logIn(), 10_800);
 });
+
+test('what kv version 1 reads says them: the secret\'s own, then the mount\'s, then the system\'s, at once after a tune and a move', async () => {
+  await post('sys/mounts/old', { type: 'kv', options: { version: '1' } });
+  await post('old/plain', { a: '1' });
+  await post('old/own', { a: '1', ttl: '90s' });
+  const leases = async (mount = 'old'): Promise<number[]> => Promise.all(['plain', 'own'].map(async (name) => (await call(server.address, 'GET', `${mount}/${name}`, { token: 'root-token' })).body.lease_duration as number));
+  assert.deepEqual(await leases(), [1800, 90]);
+  assert.equal((await post('sys/mounts/old/tune', { default_lease_ttl: '10m' })).status, 204);
+  assert.deepEqual(await leases(), [600, 90]);
+  assert.equal((await post('sys/remount', { from: 'old', to: 'moved/here' })).status, 200);
+  assert.deepEqual(await leases('moved/here'), [600, 90]);
+});

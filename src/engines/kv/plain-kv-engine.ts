@@ -1,5 +1,6 @@
 // The KV engine, version 1: Vault's paths and shapes over the PlainStore. The whole body of a write is the secret; what is
-// read has a lease duration that nobody enforces, a hint to clients when to read again (`ttl` or `lease` in the secret).
+// read has a lease duration that nobody enforces, a hint to clients when to read again: `ttl` or `lease` in the secret, else the
+// default of the mount, else of the system.
 
 import type { Engine, EngineContext, JsonObject, LogicalRequest, LogicalResponse, SecretChangeListener, SecretSource } from '../../core/logical.ts';
 import { parseDurationSeconds } from '../../lib/duration.ts';
@@ -7,21 +8,25 @@ import { PurserError } from '../../lib/errors.ts';
 import { folderOf, requirePath } from './kv-input.ts';
 import { PlainStore } from './plain-store.ts';
 
-/** 32 days, Vault's default lease. */
-const DEFAULT_LEASE_SECONDS = 2_764_800;
+interface PlainKvContext extends Pick<EngineContext, 'view'> {
+  /** How long a lease of this mount lasts where nobody says so; it may change at any time. */
+  readonly defaultLeaseSeconds: (mountPoint: string) => number;
+}
 
 export class PlainKvEngine implements Engine, SecretSource {
   readonly isSecretThroughout = true;
   readonly #store: PlainStore;
+  readonly #defaultLeaseSeconds: PlainKvContext['defaultLeaseSeconds'];
 
   /** @param onChange told after each commit, with the secret's revision as its version */
-  constructor(context: Pick<EngineContext, 'view'>, onChange: SecretChangeListener = () => undefined) {
+  constructor(context: PlainKvContext, onChange: SecretChangeListener = () => undefined) {
     this.#store = new PlainStore(context.view, onChange);
+    this.#defaultLeaseSeconds = context.defaultLeaseSeconds;
   }
 
-  async handle({ operation, path, data }: LogicalRequest): Promise<LogicalResponse | undefined> {
+  async handle({ operation, path, mountPoint, data }: LogicalRequest): Promise<LogicalResponse | undefined> {
     switch (operation) {
-      case 'read': return this.#read(requirePath(path));
+      case 'read': return this.#read(requirePath(path), mountPoint);
       case 'list': return this.#list(folderOf(path));
       case 'create': case 'update': return this.#write(requirePath(path), data);
       case 'delete': return this.#store.remove(requirePath(path)).then(() => undefined);
@@ -51,9 +56,9 @@ export class PlainKvEngine implements Engine, SecretSource {
     return secret && { data: secret.data, version: secret.revision };
   }
 
-  async #read(path: string): Promise<LogicalResponse | undefined> {
+  async #read(path: string, mountPoint: string): Promise<LogicalResponse | undefined> {
     const secret = await this.#store.read(path);
-    return secret && { data: secret.data, leaseSeconds: leaseOf(secret.data) };
+    return secret && { data: secret.data, leaseSeconds: leaseOf(secret.data) || this.#defaultLeaseSeconds(mountPoint) };
   }
 
   async #write(path: string, data: JsonObject): Promise<undefined> {
@@ -67,13 +72,13 @@ export class PlainKvEngine implements Engine, SecretSource {
   }
 }
 
-/** What the secret itself says, in Vault's order; text that is no duration is just a part of the secret. */
+/** What the secret itself says, in Vault's order; 0 for nothing, and for text that is no duration and just a part of the secret. */
 function leaseOf(data: JsonObject): number {
   const wish = data['ttl'] ?? data['lease'];
-  if (typeof wish !== 'string' && typeof wish !== 'number') return DEFAULT_LEASE_SECONDS;
+  if (typeof wish !== 'string' && typeof wish !== 'number') return 0;
   try {
-    return parseDurationSeconds(wish) || DEFAULT_LEASE_SECONDS;
+    return parseDurationSeconds(wish);
   } catch {
-    return DEFAULT_LEASE_SECONDS;
+    return 0;
   }
 }
