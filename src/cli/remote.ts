@@ -35,6 +35,16 @@ export function printNames({ output }: CommandContext, options: RemoteOptions, n
   else for (const name of names) output.line(name);
 }
 
+/**
+ * The names below a path that the user gave. With none there is nothing at that path, and a script that asked must not take it for an
+ * answer; JSON stays an array all the same. (A list of a collection, such as the policies, may be empty.)
+ * @throws ERR_CLIENT_RESPONSE when there are none, as Vault's command line says it
+ */
+export function printNamesBelow(context: CommandContext, options: RemoteOptions, path: string, names: readonly string[]): void {
+  if (names.length > 0 || formatOf(options) === 'json') printNames(context, options, names);
+  if (names.length === 0) throw new PurserError('ERR_CLIENT_RESPONSE', `no value found at ${path}`, { hint: 'paths are written mount first; purser secrets list shows the mounts' });
+}
+
 /** A client for the core; without a token only the unauthenticated calls work. */
 export function connect(options: RemoteOptions): CoreClient {
   return clientFor(readConnection(options));

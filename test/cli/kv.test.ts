@@ -88,6 +88,11 @@ describe('purser kv, version 2', () => {
     assert.equal((await run('kv', 'put', 'team/deep/db/prod', `n=${file('n', '1')}`)).out, 'team/deep/db/prod is at version 1\n');
     assert.equal((await run('kv', 'list', 'team/deep/db')).out, 'prod\n');
     assert.equal((await run('kv', 'list', '--mount', 'team/deep')).out, 'db/\n');
+    const nothing = await run('kv', 'list', 'team/deep/none');
+    assert.deepEqual([nothing.status, nothing.out], [1, '']);
+    assert.match(nothing.err, /^purser: error: no value found at team\/deep\/none\npurser: hint: /);
+    const asJson = await run('kv', 'list', 'team/deep/db/prod', '--format', 'json');
+    assert.deepEqual([asJson.status, asJson.out], [1, '[]\n']);
   });
 
   test('a token that may write and not read puts, with cas too, and learns the version', async () => {

@@ -54,6 +54,9 @@ describe('purser read, write, list, delete', () => {
   test('list prints names, delete removes, a path that is not there fails with a hint', async () => {
     assert.equal((await run('list', 'secret/metadata')).out, 'db\n');
     assert.equal((await run('list', 'secret/metadata/', '--format', 'json')).out, '[\n  "db"\n]\n');
+    const nothing = await run('list', 'auth/token/roles');
+    assert.deepEqual([nothing.status, nothing.out, nothing.err.split('\n')[0]], [1, '', 'purser: error: no value found at auth/token/roles']);
+    assert.deepEqual(await run('list', 'auth/token/roles', '--format', 'json').then(({ status, out }) => [status, out]), [1, '[]\n']);
     assert.deepEqual(await run('delete', 'secret/metadata/db'), { status: 0, out: '', err: 'deleted secret/metadata/db\n' });
     const gone = await run('read', 'secret/data/db');
     assert.equal(gone.status, 1);

@@ -10,7 +10,7 @@ import type { CommandContext } from '../context.ts';
 import { apiPath, openKv, requireVersions, withKvOptions, type KvOptions, type KvPath } from '../kv-path.ts';
 import { wholeNumber } from '../option-values.ts';
 import { textOf } from '../output.ts';
-import { formatOf, printNames } from '../remote.ts';
+import { formatOf, printNamesBelow } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
 import { printWrapped, withWrapOption } from '../wrapped.ts';
 import { registerKvMetadata } from './kv-metadata.ts';
@@ -99,7 +99,7 @@ async function list(context: CommandContext, path: string, options: KvOptions): 
   if (path === '' && options.mount === undefined) throw new PurserError('ERR_CLI_USAGE', 'list needs a path', { hint: 'purser secrets list shows the mounts' });
   const { client, kv } = await openKv(path, options);
   const keys = await client.list(apiPath(kv, 'metadata'));
-  printNames(context, options, keys);
+  printNamesBelow(context, options, kv.shown, keys);
 }
 
 async function changeVersions(context: CommandContext, action: 'delete' | 'undelete' | 'destroy', path: string, options: VersionsOptions): Promise<void> {

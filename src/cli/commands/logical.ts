@@ -8,7 +8,7 @@ import type { Envelope } from '../../client/response.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { entryRows, textOf } from '../output.ts';
 import type { CommandContext } from '../context.ts';
-import { connect, connectWithToken, formatOf, printNames, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { connect, connectWithToken, formatOf, printNamesBelow, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readFields } from '../secret-input.ts';
 import { printWrapped, withWrapOption, type WrapOptions } from '../wrapped.ts';
 
@@ -57,7 +57,7 @@ async function write(context: CommandContext, path: string, args: readonly strin
 
 async function list(context: CommandContext, path: string, options: RemoteOptions): Promise<void> {
   const keys = await connectWithToken(options).list(apiPath(path));
-  printNames(context, options, keys);
+  printNamesBelow(context, options, path, keys);
 }
 
 /** What the core said: as it is for json, else the data, or the token of a login, as a table. */
