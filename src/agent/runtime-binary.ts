@@ -2,7 +2,7 @@
 // containers need the program to stop.
 
 import { execFile } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { access, constants, readFile, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { makeDirectory } from '../lib/make-directory.ts';
@@ -15,6 +15,22 @@ const MODE = 0o755;
 export async function runtimeVersion(path: string): Promise<string | undefined> {
   const { stdout } = await promisify(execFile)(path, ['purser-version'], { timeout: 5000, maxBuffer: 4096 }).catch(() => ({ stdout: '' }));
   return /^purser-runtime ([0-9A-Za-z.+-]{1,64})\n$/.exec(stdout)?.[1];
+}
+
+/** What is at the place of the shim: it works, or why not. */
+export type BinaryState = 'works' | 'missing' | 'not-executable' | 'not-purser-runtime';
+
+/** @param version as runtimeVersion() gave it */
+export async function binaryState(path: string, version: string | undefined): Promise<BinaryState> {
+  if (version !== undefined) return 'works';
+  const refusal = await access(path, constants.X_OK).then(() => undefined, ({ code }: NodeJS.ErrnoException) => code);
+  return refusal === undefined ? 'not-purser-runtime' : refusal === 'ENOENT' ? 'missing' : 'not-executable';
+}
+
+/** Whether two files hold the same bytes; undefined when one of them cannot be read. */
+export async function isSameFile(one: string, other: string): Promise<boolean | undefined> {
+  const contents = await Promise.all([readFile(one), readFile(other)]).catch(() => undefined);
+  return contents?.[0].equals(contents[1]);
 }
 
 /**
@@ -31,7 +47,7 @@ export async function installBinary(source: string, target: string): Promise<(()
     if (error.code === 'ENOENT') return undefined;
     throw new PurserError('ERR_RUNTIME_CONFIG', `${target} cannot be read: ${messageOf(error)}`, { hint: 'remove what is there, then try again', cause: error });
   });
-  if (previous?.equals(content) === true) return undefined;
+  if (previous?.equals(content) === true && await binaryState(target, await runtimeVersion(target)) === 'works') return undefined; // else its mode was changed
   makeDirectory(dirname(target));
   await writeFileAtomic(target, content, { mode: MODE });
   return async () => {

@@ -11,7 +11,8 @@ import { lockFile } from '../lib/file-lock.ts';
 import { VERSION } from '../lib/version.ts';
 import { DockerDaemon } from './docker-daemon.ts';
 import type { DaemonRuntimes } from './docker-daemon.ts';
-import { installBinary, runtimeVersion } from './runtime-binary.ts';
+import { binaryState, installBinary, isSameFile, runtimeVersion } from './runtime-binary.ts';
+import type { BinaryState } from './runtime-binary.ts';
 import { RUNTIME_NAME, inspectConfig, planInstall, planUninstall, refuseFlagConflicts } from './runtime-plan.ts';
 import type { SavedRuntime, UninstallPlan } from './runtime-plan.ts';
 
@@ -30,14 +31,19 @@ export interface RuntimeConfigOptions {
 export interface RuntimeStatus {
   /** daemon.json names the shim, and the shim is there. */
   readonly installed: boolean;
+  /** The path that daemon.json gives the runtime; undefined when it does not know it. */
+  readonly configuredPath: string | undefined;
   /** daemon.json makes it the default runtime. */
   readonly default: boolean;
   /** The running dockerd starts containers through it; undefined when no dockerd answers. */
   readonly dockerLive: boolean | undefined;
   readonly binaryPath: string;
+  readonly binary: BinaryState;
   readonly binaryVersion: string | undefined;
   /** The shim is of the same version as this program. */
   readonly versionMatches: boolean;
+  /** The shim is byte for byte the one that an install would put there; undefined when one of them cannot be read. */
+  readonly sameBuild: boolean | undefined;
 }
 
 type Settings = Required<Omit<RuntimeConfigOptions, 'pidFiles' | 'dockerSocket'>> & { readonly daemon: DockerDaemon };
@@ -113,19 +119,26 @@ Promise<{ readonly changed: boolean; readonly complete: boolean; readonly warnin
   });
 }
 
-/** @throws ERR_RUNTIME_CONFIG when daemon.json is not valid */
-export async function runtimeStatus(options: RuntimeConfigOptions): Promise<RuntimeStatus> {
+/**
+ * @param options.source the built shim
+ * @throws ERR_RUNTIME_CONFIG when daemon.json is not valid
+ */
+export async function runtimeStatus(options: RuntimeConfigOptions & { readonly source: string }): Promise<RuntimeStatus> {
   const settings = settle(options);
   const configured = inspectConfig((await readConfig(settings.daemonJson)).text);
   const binaryVersion = await runtimeVersion(settings.binaryPath);
   const live = await settings.daemon.runtimes().catch(() => undefined);
   return {
     installed: configured.path === settings.binaryPath && binaryVersion !== undefined,
+    configuredPath: configured.path,
     default: configured.isDefault,
-    dockerLive: live === undefined ? undefined : live.defaultRuntime === RUNTIME_NAME,
+    // dockerd before 25 tells no paths
+    dockerLive: live === undefined ? undefined : live.defaultRuntime === RUNTIME_NAME && (live.paths.get(RUNTIME_NAME) ?? settings.binaryPath) === settings.binaryPath,
     binaryPath: settings.binaryPath,
+    binary: await binaryState(settings.binaryPath, binaryVersion),
     binaryVersion,
     versionMatches: binaryVersion === VERSION,
+    sameBuild: await isSameFile(options.source, settings.binaryPath),
   };
 }
 

@@ -34,7 +34,7 @@ export interface RuntimeOptions {
 export interface RuntimeSetup {
   installRuntime(options: RuntimeOptions & { readonly source: string }): Promise<{ readonly changed: boolean }>;
   uninstallRuntime(options: RuntimeOptions & { readonly force: boolean }): Promise<{ readonly changed: boolean; readonly complete: boolean; readonly warnings: readonly string[] }>;
-  runtimeStatus(options: RuntimeOptions): Promise<object>;
+  runtimeStatus(options: RuntimeOptions & { readonly source: string }): Promise<object>;
 }
 
 /** A Swarm service and what became of it, asked on a manager (driver/swarm-engine.ts). */

@@ -2,10 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { chmodSync, mkdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { after, before, describe, test } from 'node:test';
 
 import type { Programs, ServiceDiagnosis } from '../../src/cli/context.ts';
 import type { Finding } from '../../src/cli/doctor/finding.ts';
@@ -13,6 +14,7 @@ import { createOutput } from '../../src/cli/output.ts';
 import { runCli } from '../../src/cli/program.ts';
 import { joinNode } from '../../src/client/node/join.ts';
 import * as runtime from '../../src/agent/runtime-config.ts';
+import type { RuntimeConfigOptions } from '../../src/agent/runtime-config.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer } from '../../src/server/server.ts';
 import { issueAuthority, issueServerCertificate } from '../../src/server/tls/certificate.ts';
@@ -24,13 +26,15 @@ const cleanups: (() => unknown)[] = [() => files.remove()];
 after(async () => { for (const cleanup of cleanups.reverse()) await cleanup(); });
 
 /** Every path of the machine points into an empty folder, unless `args` say otherwise. */
-async function doctor(environment: Record<string, string>, ...args: readonly string[]): Promise<{ status: number; findings: Map<string, Finding>; out: string; err: string }> {
+const doctor = (environment: Record<string, string>, ...args: readonly string[]): ReturnType<typeof doctorWith> => doctorWith(runtime, environment, ...args);
+
+async function doctorWith(setup: object, environment: Record<string, string>, ...args: readonly string[]): Promise<{ status: number; findings: Map<string, Finding>; out: string; err: string }> {
   const restore = withEnvironment(environment);
   const texts = { out: '', err: '' };
   const sink = (name: 'out' | 'err'): NodeJS.WritableStream => ({ write: (chunk: string) => { texts[name] += chunk; return true; } }) as unknown as NodeJS.WritableStream;
   const nowhere = (name: string): string => join(files.path, 'nowhere', name);
   const paths = ['--data-dir', nowhere('data'), '--state-dir', nowhere('state'), '--run-dir', nowhere('run'), '--docker-socket', nowhere('docker.sock'), '--daemon-json', nowhere('daemon.json')];
-  const status = await runCli(['doctor', ...paths, ...args], { runtime: async () => runtime } as unknown as Programs, createOutput(sink('out'), sink('err')));
+  const status = await runCli(['doctor', ...paths, ...args], { runtime: async () => setup } as unknown as Programs, createOutput(sink('out'), sink('err')));
   restore();
   const findings = args.includes('json') ? JSON.parse(texts.out) as Finding[] : [];
   return { status, findings: new Map(findings.map((finding) => [finding.check, finding])), ...texts };
@@ -177,6 +181,64 @@ describe('purser doctor', () => {
     const { findings } = await doctor({ PURSER_ADDR: 'http://127.0.0.1:1' }, '--format', 'json');
     assert.deepEqual(statusOf(findings, 'docker', 'runtime'), ['warn', 'warn']);
     assert.ok(['ok', 'fail', 'warn'].includes(findings.get('fuse')!.status));
+  });
+});
+
+describe('purser doctor about the runtime', () => {
+  const SHIM = join(files.path, 'purser-runtime');
+  const DAEMON_JSON = join(files.path, 'daemon.json');
+  const SOCKET = join(files.path, 'docker.sock');
+  const ENTRY = { runtimes: { purser: { path: SHIM } }, 'default-runtime': 'purser' };
+  let info: object = {};
+  const live = (path: string | undefined = SHIM): object => ({ DefaultRuntime: 'purser', Runtimes: { purser: { path }, runc: { path: 'runc' } } });
+  const WITHOUT = { DefaultRuntime: 'runc', Runtimes: { runc: { path: 'runc' } } };
+  const script = (version: string): string => `#!/bin/sh\necho 'purser-runtime ${version}'\n`;
+
+  before(() => {
+    const engine = createHttpServer((_request, response) => { response.end(JSON.stringify(info)); }).listen(SOCKET);
+    cleanups.push(() => engine.close());
+    writeFileSync(join(files.path, 'built'), script('development'), { mode: 0o755 });
+  });
+
+  const cases: readonly [string, { shim?: string; mode?: number; daemonJson?: object; engine?: object; socket?: string; built?: string }, string, RegExp][] = [
+    ['all is well', {}, 'ok', /purser-runtime starts the containers$/],
+    ['an engine that tells no paths', { engine: live(undefined) }, 'ok', /starts the containers$/],
+    ['no engine answers', { socket: join(files.path, 'nowhere') }, 'ok', /purser-runtime is installed$/],
+    ['nothing is installed', { shim: '', daemonJson: {}, engine: WITHOUT }, 'warn', /is not installed: labels and variables/],
+    ['the binary is missing', { shim: '' }, 'fail', /purser-runtime is missing, and the Docker Engine is told.*none can start/],
+    ['the binary is missing, and daemon.json forgot it', { shim: '', daemonJson: {} }, 'fail', /is missing.*none can start/],
+    ['the binary is not executable', { mode: 0o644 }, 'fail', /purser-runtime cannot be executed.*none can start/],
+    ['the binary is something else', { shim: '#!/bin/sh\nexit 0\n' }, 'fail', /is no working purser-runtime.*none can start/],
+    ['the binary is of another version', { shim: script('0.0.1') }, 'warn', /is of version 0\.0\.1, this program of version development/],
+    ['the binary is another build', { shim: `${script('development')}# other\n` }, 'warn', /is another build of version development/],
+    ['no built shim to compare with', { shim: `${script('development')}# other\n`, built: 'nowhere' }, 'ok', /starts the containers$/],
+    ['the engine has not read daemon.json', { engine: WITHOUT }, 'fail', /daemon\.json names the runtime, and the running Docker Engine does not use it/],
+    ['the engine uses a runtime of that name elsewhere', { engine: live('/opt/old/purser-runtime') }, 'fail', /the running Docker Engine does not use it/],
+    ['daemon.json names another path', { daemonJson: { ...ENTRY, runtimes: { purser: { path: '/opt/old/purser-runtime' } } } }, 'fail', /names \/opt\/old\/purser-runtime as the runtime purser, not /],
+    ['daemon.json does not make it the default', { daemonJson: { runtimes: ENTRY.runtimes }, engine: WITHOUT }, 'warn', /does not make it the default/],
+    ['daemon.json forgot it', { daemonJson: {} }, 'warn', /uses the runtime until it reads its configuration again/],
+  ];
+  for (const [what, { shim = script('development'), mode = 0o755, daemonJson = ENTRY, engine = live(), socket = SOCKET, built = 'built' }, status, says] of cases) {
+    test(`says when ${what}`, async () => {
+      rmSync(SHIM, { force: true });
+      if (shim !== '') writeFileSync(SHIM, shim, { mode });
+      writeFileSync(DAEMON_JSON, JSON.stringify(daemonJson));
+      info = engine;
+      const programs = { runtimeStatus: (options: RuntimeConfigOptions) => runtime.runtimeStatus({ ...options, binaryPath: SHIM, source: join(files.path, built) }) };
+      const { findings } = await doctorWith(programs, { PURSER_ADDR: 'http://127.0.0.1:1' }, '--docker-socket', socket, '--daemon-json', DAEMON_JSON, '--format', 'json');
+      const finding = findings.get('runtime')!;
+      assert.equal(finding.status, status, finding.message);
+      assert.match(finding.message, says);
+      if (status !== 'ok') assert.match(finding.hint ?? '', /^purser runtime install/);
+    });
+  }
+
+  test('a daemon.json that is none is the finding', async () => {
+    writeFileSync(DAEMON_JSON, '{');
+    const { findings } = await doctor({ PURSER_ADDR: 'http://127.0.0.1:1' }, '--docker-socket', SOCKET, '--daemon-json', DAEMON_JSON, '--format', 'json');
+    assert.deepEqual(statusOf(findings, 'docker', 'runtime'), ['fail', 'skip']);
+    assert.match(findings.get('docker')!.message, /daemon\.json/);
+    assert.ok(findings.get('docker')!.hint);
   });
 });
 

@@ -111,9 +111,9 @@ describe('installRuntime()', () => {
     await installRuntime({ source });
     assert.equal((await installRuntime({ source })).changed, false);
     writeFileSync(BINARY, '#!/bin/sh\n[ "$1" = purser-version ] && echo purser-runtime 0.0.1\n');
-    assert.equal((await runtimeStatus({})).binaryVersion, '0.0.1');
+    assert.equal((await runtimeStatus({ source })).binaryVersion, '0.0.1');
     assert.equal((await installRuntime({ source })).changed, true);
-    const status = await runtimeStatus({});
+    const status = await runtimeStatus({ source });
     assert.deepEqual([status.installed, status.default, status.dockerLive, status.binaryVersion], [true, true, true, '1.2.3']);
     assert.equal(lstatSync(BINARY).mode & 0o777, 0o755);
   });
@@ -121,7 +121,7 @@ describe('installRuntime()', () => {
 
 describe('runtimeStatus()', () => {
   test('tells what is there without changing it', async () => {
-    assert.deepEqual(await runtimeStatus({ dockerSocket: '/absent.sock' }),
-      { installed: false, default: false, dockerLive: undefined, binaryPath: BINARY, binaryVersion: undefined, versionMatches: false });
+    assert.deepEqual(await runtimeStatus({ dockerSocket: '/absent.sock', source }),
+      { installed: false, configuredPath: undefined, default: false, dockerLive: undefined, binaryPath: BINARY, binary: 'missing', binaryVersion: undefined, versionMatches: false, sameBuild: undefined });
   });
 });

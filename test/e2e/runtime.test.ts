@@ -1,7 +1,8 @@
 // `purser runtime install | status | uninstall` against a live engine: merged, not overwritten; reloaded, not restarted; put back.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { afterEach, describe, test } from 'node:test';
 
 import { docker, eventually, must, run } from './command.ts';
@@ -63,6 +64,41 @@ describe('purser runtime', () => {
       assert.equal(readFileSync(DAEMON_JSON, 'utf8'), text);
       assert.equal(await defaultRuntime(), 'runc');
     }
+  });
+
+  test('purser doctor tells what is wrong with it, and what it advises mends it', async () => {
+    const BINARY = '/usr/local/bin/purser-runtime';
+    const finding = async (): Promise<{ status: string; message: string; hint?: string }> => {
+      const { stdout } = await run(PURSER, ['doctor', '--address', 'http://127.0.0.1:1', '--format', 'json']);
+      return (JSON.parse(stdout) as { check: string; status: string; message: string; hint?: string }[]).find(({ check }) => check === 'runtime')!;
+    };
+    const breaks = async (status: string, says: RegExp): Promise<void> => {
+      const found = await finding();
+      assert.equal(found.status, status, found.message);
+      assert.match(found.message, says);
+      assert.match(found.hint ?? '', /^purser runtime install/);
+      await must(PURSER, ['runtime', 'install']);
+      assert.deepEqual((await finding()).status, 'ok');
+    };
+    await breaks('warn', /is not installed/);
+    const built = readFileSync(BINARY);
+    writeFileSync(BINARY, Buffer.concat([built, Buffer.from('another build')])); // an ELF program may end in anything
+    await breaks('warn', /is another build of version/);
+    rmSync(BINARY);
+    writeFileSync(BINARY, '#!/bin/sh\necho "purser-runtime 0.0.1"\n', { mode: 0o755 });
+    await breaks('warn', /is of version 0\.0\.1, this program of version \d/);
+    chmodSync(BINARY, 0o644);
+    await breaks('fail', /cannot be executed.*none can start/);
+    rmSync(BINARY);
+    assert.match((await run('docker', ['run', '--rm', 'busybox', 'true'])).stderr, /purser-runtime/, 'so it is');
+    await breaks('fail', /is missing.*none can start/);
+    // Configured by hand, or put back from a backup, and dockerd was not told.
+    const installed = readFileSync(DAEMON_JSON, 'utf8');
+    await must(PURSER, ['runtime', 'uninstall']);
+    await must('cp', [join(dirname(PURSER), 'purser-runtime'), BINARY]);
+    writeFileSync(DAEMON_JSON, installed);
+    await breaks('fail', /the running Docker Engine does not use it/);
+    assert.equal(await defaultRuntime(), 'purser');
   });
 
   test('no engine: a clear error and no file', async () => {

@@ -8,6 +8,11 @@ import { entryRows } from '../output.ts';
 import type { CommandContext, RuntimeOptions } from '../context.ts';
 import { formatOf } from '../remote.ts';
 
+/** The shim that was built with this program, beside it. */
+export function builtShim(): string {
+  return join(dirname(process.argv[1] ?? ''), 'purser-runtime');
+}
+
 /** Adds `purser runtime …`. */
 export function registerRuntime(program: Command, context: CommandContext): void {
   const runtime = program.command('runtime').description('the OCI runtime shim in the Docker Engine');
@@ -16,7 +21,7 @@ export function registerRuntime(program: Command, context: CommandContext): void
     .option('--docker-socket <path>', 'the Docker Engine', '/run/docker.sock');
   common(runtime.command('install').description('make purser the default runtime, by live reload'))
     .action(async (options: RuntimeOptions) => {
-      const result = await (await context.programs.runtime()).installRuntime({ ...options, source: join(dirname(process.argv[1] ?? ''), 'purser-runtime') });
+      const result = await (await context.programs.runtime()).installRuntime({ ...options, source: builtShim() });
       context.output.line(result.changed ? 'the Docker Engine now starts containers through purser' : 'the Docker Engine already starts containers through purser');
     });
   common(runtime.command('uninstall').description('put the configuration back as it was')).option('--force', 'also when stopped containers still name the runtime')
@@ -28,7 +33,7 @@ export function registerRuntime(program: Command, context: CommandContext): void
     });
   common(runtime.command('status')).option('--format <format>', 'table or json', 'table')
     .action(async (options: RuntimeOptions & { readonly format?: string }) => {
-      const status = await (await context.programs.runtime()).runtimeStatus(options);
+      const status = await (await context.programs.runtime()).runtimeStatus({ ...options, source: builtShim() });
       if (formatOf(options) === 'json') context.output.json(status);
       else context.output.rows('table', ['key', 'value'], entryRows(status as Record<string, unknown>));
     });

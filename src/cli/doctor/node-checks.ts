@@ -6,16 +6,32 @@ import { join } from 'node:path';
 
 import { loadIdentity, type NodeIdentity } from '../../client/node/identity.ts';
 import type { RuntimeOptions, RuntimeSetup } from '../context.ts';
+import { VERSION } from '../../lib/version.ts';
 import { tryConnect } from '../try-connect.ts';
 import { fail, ok, skip, warn, type Check, type Finding } from './finding.ts';
 
 /** Major 10, minor 229 (Documentation/admin-guide/devices.txt), as stat(2) gives it. */
 const FUSE_DEVICE = 10 << 8 | 229;
 
-interface RuntimeStatus { readonly installed: boolean; readonly default: boolean; readonly dockerLive?: boolean; readonly binaryPath: string; readonly binaryVersion?: string; readonly versionMatches: boolean }
+/** As agent/runtime-config.ts gives it. */
+interface RuntimeStatus {
+  readonly configuredPath?: string;
+  readonly default: boolean;
+  readonly dockerLive?: boolean;
+  readonly binaryPath: string;
+  readonly binary: 'works' | 'missing' | 'not-executable' | 'not-purser-runtime';
+  readonly binaryVersion?: string;
+  readonly versionMatches: boolean;
+  readonly sameBuild?: boolean;
+}
+
+const INSTALL = 'purser runtime install';
+const BROKEN_BINARY = { missing: 'is missing', 'not-executable': 'cannot be executed', 'not-purser-runtime': 'is no working purser-runtime' } as const;
 
 export interface NodeCheckOptions extends RuntimeOptions {
   readonly runtime: () => Promise<RuntimeSetup>;
+  /** The shim that belongs to this program. */
+  readonly builtShim: string;
   readonly stateDirectory: string;
   readonly runDirectory: string;
 }
@@ -28,11 +44,11 @@ export function nodeChecks(options: NodeCheckOptions): Check[] {
   return [
     {
       name: 'docker', run: async () => {
-        status = await (await options.runtime()).runtimeStatus(options) as RuntimeStatus;
+        status = await (await options.runtime()).runtimeStatus({ daemonJson: options.daemonJson, dockerSocket: options.dockerSocket, source: options.builtShim }) as RuntimeStatus;
         return status.dockerLive === undefined ? warn(`no Docker Engine answers at ${options.dockerSocket}`, 'start Docker, or name its socket with --docker-socket') : ok('the Docker Engine answers');
       },
     },
-    { name: 'runtime', run: async () => (status === undefined ? skip('see docker') : runtime(status)) },
+    { name: 'runtime', run: async () => (status === undefined ? skip('see docker') : runtime(status, options.daemonJson)) },
     { name: 'fuse', run: checkFuse },
     {
       name: 'node', run: async () => {
@@ -48,11 +64,22 @@ export function nodeChecks(options: NodeCheckOptions): Check[] {
   ];
 }
 
-function runtime({ installed, default: isDefault, dockerLive, binaryPath, binaryVersion, versionMatches }: RuntimeStatus): Omit<Finding, 'check'> {
-  if (!installed) return warn('the runtime is not installed: labels and variables with references do nothing', 'purser runtime install');
-  if (!isDefault || dockerLive === false) return warn('the runtime is installed and not in force', 'purser runtime install');
-  if (!versionMatches) return warn(`${binaryPath} is of version ${binaryVersion ?? 'unknown'}, another than this program`, 'purser runtime install');
-  return ok(`${binaryPath} starts the containers`);
+/** The first of what is wrong, the gravest first: what stops containers, what lets them start without their secrets, what is only old. */
+function runtime({ configuredPath, default: isDefault, dockerLive, binaryPath, binary, binaryVersion, versionMatches, sameBuild }: RuntimeStatus, daemonJson: string): Omit<Finding, 'check'> {
+  const isConfigured = configuredPath === binaryPath;
+  if (binary !== 'works' && (isConfigured || dockerLive === true)) {
+    return fail(`${binaryPath} ${BROKEN_BINARY[binary]}, and the Docker Engine is told to start containers with it: none can start`, INSTALL);
+  }
+  if (!isConfigured && configuredPath !== undefined) return fail(`${daemonJson} names ${configuredPath} as the runtime purser, not ${binaryPath}`, INSTALL);
+  if (!isConfigured && dockerLive === true) return warn(`the Docker Engine uses the runtime until it reads its configuration again: ${daemonJson} does not name it any more`, INSTALL);
+  if (!isConfigured) return warn('the runtime is not installed: labels and variables with references do nothing', INSTALL);
+  if (!isDefault) return warn(`${daemonJson} names the runtime and does not make it the default: labels and variables of most containers do nothing`, INSTALL);
+  if (dockerLive === false) {
+    return fail(`${daemonJson} names the runtime, and the running Docker Engine does not use it: containers start without their secrets`, `${INSTALL}, which makes the engine read the file; its log says why when it does not`);
+  }
+  if (!versionMatches) return warn(`${binaryPath} is of version ${binaryVersion ?? 'unknown'}, this program of version ${VERSION}`, `${INSTALL}, by the program of the newer version`);
+  if (sameBuild === false) return warn(`${binaryPath} is another build of version ${VERSION} than the one that belongs to this program`, INSTALL);
+  return ok(dockerLive === undefined ? `${binaryPath} is installed` : `${binaryPath} starts the containers`);
 }
 
 async function checkFuse(): Promise<Omit<Finding, 'check'>> {
