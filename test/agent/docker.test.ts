@@ -20,7 +20,7 @@ test('follow() gives up a stream of events that Docker does not open in time, co
   engine.follow({ onConnected: () => undefined, onEvent: () => undefined, onVolumeMount: () => undefined });
   const [socket] = await connected;
   socket.resume();
-  await once(socket, 'close', { signal: AbortSignal.timeout(8000) });
+  await once(socket, 'close', { signal: AbortSignal.timeout(60_000) });
   server.close();
   await engine.stop();
   rmSync(directory, { recursive: true });

@@ -12,6 +12,7 @@ import { CoreResponseError } from '../../src/client/response.ts';
 import { isPurserError } from '../../src/lib/errors.ts';
 import { usageBatchSchema } from '../../src/wire/node-protocol.ts';
 import type { UsageBatch } from '../../src/wire/node-protocol.ts';
+import { eventually } from '../eventually.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
 
 const ID = 'a'.repeat(64);
@@ -254,7 +255,7 @@ test('LedgerSender counts every entry once over lost answers, failures and resta
       sender.wake();
       if (index % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
     }
-    if (life === 3) while (spool.pending > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    if (life === 3) await eventually('an empty spool', () => spool.pending === 0);
     await sender.stop(200);
     spool.close();
   }
@@ -270,7 +271,7 @@ test('LedgerSender begins a new spool when the core was restored from before our
   const core = fakeCore();
   const sender = new LedgerSender({ spool, log, send: async (batch) => core.take(batch), gatherMs: 1, retryMs: 1, maxRetryMs: 1 });
   sender.start();
-  while (spool.pending > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  await eventually('an empty spool', () => spool.pending === 0);
   await sender.stop(100);
   assert.deepEqual(core.seen.map(({ seq }) => seq), [1, 2, 3]);
   assert.ok(lines().length > 0);

@@ -13,6 +13,7 @@ import { CoreResponseError } from '../../src/client/response.ts';
 import { WatchFollower } from '../../src/client/node/watch-follower.ts';
 import { PurserError } from '../../src/lib/errors.ts';
 import type { ResolveRequest, ResolveResult, WatchFrame } from '../../src/wire/node-protocol.ts';
+import { eventually } from '../eventually.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
 
 const PATH = 'secret/db/prod';
@@ -202,7 +203,7 @@ test('changed() reaches all other containers when the core refuses what one of t
   assert.deepEqual([reached.size, reached.has(id(37))], [99, false]);
   assert.match(text(), /"container":"c37".*a rotation of one container is refused/);
   isTooMuch = false;
-  while (!replaced.flat().some(({ containerId }) => containerId === id(37))) await new Promise((resolve) => { setTimeout(resolve, 5); });
+  await eventually('the last container', () => replaced.flat().some(({ containerId }) => containerId === id(37)));
 });
 
 test('changed() waits for a core that is sealed with all containers, and sets none of them aside', async () => {
@@ -325,8 +326,7 @@ test('WatchFollower resumes where it was, resyncs when it must, and survives eve
     },
   });
   follower.start();
-  while (scripts.length > 0) await new Promise((resolve) => { setTimeout(resolve, 2); });
-  await new Promise((resolve) => { setTimeout(resolve, 20); });
+  await eventually('the last loss', () => heard.filter((what) => what === 'disconnected').length === 3);
   await follower.stop();
   assert.deepEqual(heard, ['resync', 'connected', 'a=2', 'grants', 'disconnected', 'connected', 'b=1', 'disconnected', 'resync', 'connected', 'disconnected']);
   assert.deepEqual(calls, [{ stream: undefined, after: undefined }, { stream: undefined, after: undefined }, { stream: 's1', after: 4 }, { stream: 's1', after: 5 }]);

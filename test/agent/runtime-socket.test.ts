@@ -13,6 +13,7 @@ import type { RuntimeSocketOptions } from '../../src/agent/runtime-socket.ts';
 import { PurserError, isPurserError } from '../../src/lib/errors.ts';
 import { encodeEnvironment } from '../../src/wire/shim-protocol.ts';
 import type { ShimRequest } from '../../src/wire/shim-protocol.ts';
+import { eventually } from '../eventually.ts';
 import { recordedLog } from '../fakes/silent-log.ts';
 
 const ID = '0123456789abcdef'.repeat(4);
@@ -72,8 +73,7 @@ test('RuntimeSocket sends the variables of a process behind their length, and er
   const u32 = (number: number): string => Buffer.from(Uint32Array.of(number).buffer).toString('latin1');
   const body = `${u32(1)}${u32(6)}Acanary${u32(4)}${u32(0xffff_ffff)}GONE${u32(5)}${u32(0)}EMPTY`;
   assert.equal(answer, `environment ${body.length}\n${body}`);
-  await new Promise((resolve) => { setTimeout(resolve, 20); });
-  assert.ok(variables.every((byte) => byte === 0));
+  await eventually('that they are erased', () => variables.every((byte) => byte === 0));
   assert.doesNotMatch(logged(), /canary/);
 });
 
@@ -81,8 +81,7 @@ test('RuntimeSocket sends the references of a strict container behind the values
   const [values, references] = [Buffer.from('values'), Buffer.from('references')];
   const { path } = await listen({ handler: async () => ({ values, references }) });
   assert.equal(await ask(path, (socket) => socket.write(`${JSON.stringify({ v: 1, verb: 'start', id: ID })}\n`), 'latin1'), 'strict 6 10\nvaluesreferences');
-  await new Promise((resolve) => { setTimeout(resolve, 20); });
-  assert.ok([...values, ...references].every((byte) => byte === 0));
+  await eventually('that they are erased', () => [...values, ...references].every((byte) => byte === 0));
 });
 
 test('RuntimeSocket says nothing of an error that is not Purser\'s', async () => {
@@ -109,32 +108,33 @@ for (const [name, line] of bad) {
 }
 
 test('RuntimeSocket refuses a line that ends too early or comes too late', async () => {
-  const { path } = await listen({ lineTimeoutMs: 50 });
-  assert.match(await ask(path, (socket) => socket.end(CREATE)), /^error .* ended before/);
-  assert.match(await ask(path, (socket) => socket.write(CREATE)), /^error .* did not arrive in time/);
+  assert.match(await ask((await listen()).path, (socket) => socket.end(CREATE)), /^error .* ended before/);
+  assert.match(await ask((await listen({ lineTimeoutMs: 50 })).path, (socket) => socket.write(CREATE)), /^error .* did not arrive in time/);
 });
 
 test('RuntimeSocket answers before the shim gives up, and the handler\'s late failure harms nobody', async () => {
-  const { path } = await listen({ answerTimeoutMs: 50, handler: () => new Promise((_, reject) => { setTimeout(() => reject(new Error('late')), 100); }) });
+  let fail = () => {};
+  const { path } = await listen({ answerTimeoutMs: 50, handler: () => new Promise((_, reject) => { fail = () => reject(new Error('late')); }) });
   assert.match(await ask(path, (socket) => socket.write(`${CREATE}\n`)), /^error purser: the agent did not finish in time/);
-  await new Promise((resolve) => { setTimeout(resolve, 100); });
+  fail();
+  await new Promise((resolve) => { setImmediate(resolve); });
 });
 
 test('RuntimeSocket lives on when peers vanish before, during and after the line', async () => {
   const { path, requests } = await listen();
   for (const part of ['', '{"v":', `${CREATE}\n`]) await ask(path, (socket) => { socket.write(part, () => socket.destroy()); if (part === '') socket.destroy(); });
-  await new Promise((resolve) => { setTimeout(resolve, 50); });
+  await eventually('the whole line', () => requests.length === 1);
   assert.equal(await ask(path, (socket) => socket.write(`${CREATE}\n`)), 'ok\n');
   assert.equal(requests.length, 2);
 });
 
 test('RuntimeSocket closes only after the requests under way are answered', async () => {
-  let finish = () => {};
+  let finish: (() => void) | undefined;
   const { path, socket } = await listen({ handler: () => new Promise((resolve) => { finish = () => resolve(undefined); }) });
   const answer = ask(path, (peer) => peer.write(`${CREATE}\n`));
-  await new Promise((resolve) => { setTimeout(resolve, 30); });
+  const end = await eventually('the request', () => finish);
   const closed = socket.close();
-  finish();
+  end();
   assert.equal(await answer, 'ok\n');
   await closed;
 });

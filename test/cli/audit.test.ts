@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { CoreClient } from '../../src/client/core-client.ts';
 import type { TailFrame } from '../../src/wire/audit-log.ts';
+import { eventually } from '../eventually.ts';
 import { startUnsealed, type TestServer } from '../server/running.ts';
 import { run, withEnvironment, type Ran } from './run.ts';
 
@@ -96,10 +96,10 @@ describe('purser audit tail', () => {
     t.after(() => client.close());
     const frames: TailFrame[] = [];
     const ended = (async () => { for await (const frame of client.auditTail({ path: 'secret/data/live/*' })) frames.push(frame); })();
-    while (frames.length === 0) await sleep(10);
+    await eventually('the first frame', () => frames.length > 0);
     await server.call('POST', 'secret/data/live/a', { body: { data: { password: CANARY } } });
     await server.call('GET', 'secret/data/dead/a');
-    while (frames.length < 2) await sleep(10);
+    await eventually('the entry', () => frames.length >= 2);
     assert.deepEqual(frames.flatMap((frame) => (frame.type === 'entry' ? [(frame.entry as { request: { path: string } }).request.path] : [])), ['secret/data/live/a']);
     assert.doesNotMatch(JSON.stringify(frames), new RegExp(CANARY));
     await server.call('POST', 'auth/token/revoke-accessor', { body: { accessor: tailed.accessor } });

@@ -12,7 +12,8 @@ let server: TestServer;
 let restore: () => void;
 
 before(async () => {
-  server = await startUnsealed({ audit: false, engines: { credentials: () => engine } });
+  const now = Date.now(); // stands still: times are compared to the second
+  server = await startUnsealed({ audit: false, now: () => now, engines: { credentials: () => engine } });
   restore = withEnvironment({ PURSER_ADDR: server.server.address, PURSER_TOKEN: server.root });
   await server.call('POST', 'secret/data/db/prod', { body: { data: { user: 'app', password: 'canary' } } });
   await server.call('POST', 'sys/mounts/db', { body: { type: 'credentials' } });

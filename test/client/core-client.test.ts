@@ -14,6 +14,7 @@ import type { PurserError } from '../../src/lib/errors.ts';
 import { isLoopback } from '../../src/lib/loopback.ts';
 import { issueAuthority, issueServerCertificate } from '../../src/server/tls/certificate.ts';
 import type { WatchFrame } from '../../src/wire/node-protocol.ts';
+import { eventually } from '../eventually.ts';
 
 const TOKEN = 'hvs.very-secret-token';
 const closers: (() => unknown)[] = [];
@@ -44,7 +45,7 @@ async function serve(answer: (request: Seen, response: ServerResponse) => void, 
 }
 
 function client(options: CoreClientOptions): CoreClient {
-  const made = new CoreClient({ token: TOKEN, retryDelays: [], timeoutMs: 2000, ...options });
+  const made = new CoreClient({ token: TOKEN, retryDelays: [], timeoutMs: 20_000, ...options });
   closers.push(() => made.close());
   return made;
 }
@@ -151,7 +152,7 @@ test('an aborted call ends at once', async () => {
   const started = performance.now();
   await assert.rejects(core.read('x', undefined, { signal: AbortSignal.timeout(50) }), { code: 'ERR_CLIENT_UNREACHABLE', message: 'the request was given up' });
   await assert.rejects(core.read('x', undefined, { signal: AbortSignal.abort() }), { code: 'ERR_CLIENT_UNREACHABLE' });
-  assert.ok(performance.now() - started < 1000);
+  assert.ok(performance.now() - started < 15_000);
 });
 
 test('only repeatable calls are tried again, and only when that can help', async () => {
@@ -240,7 +241,7 @@ test('watch() notices silence, a cut line and an abort', async () => {
   await assert.rejects(framesOf((response) => void response.write(hello), { silenceMs: 100 }), { code: 'ERR_CLIENT_UNREACHABLE', message: /nothing heard for 0.1 s/ });
   await assert.rejects(framesOf((response) => void (async () => { response.write(hello); await sleep(20); response.destroy(); })()), { code: 'ERR_CLIENT_UNREACHABLE', message: /the connection was cut/ });
   await assert.rejects(framesOf((response) => void response.write(hello), { signal: AbortSignal.timeout(50) }), { code: 'ERR_CLIENT_UNREACHABLE' });
-  assert.ok(performance.now() - started < 2000);
+  assert.ok(performance.now() - started < 25_000, 'before a silence of 30 s');
 });
 
 test('watch() gives up its connection when the reader stops', async () => {
@@ -250,8 +251,7 @@ test('watch() gives up its connection when the reader stops', async () => {
     response.writeHead(200).write('{"type":"hello","stream":"s","seq":0,"resumed":false}\n');
   });
   for await (const frame of core.watch()) if (frame.type === 'hello') break;
-  for (let wait = 0; wait < 100 && !closed; wait++) await sleep(5);
-  assert.ok(closed);
+  await eventually('the end of the connection', () => closed);
 });
 
 test('CoreResponseError says that the core is sealed in its own words, and keeps those of the answer', () => {

@@ -22,7 +22,7 @@ describe('the agent as a container', () => {
   const keeperLog = async (): Promise<string> => { const { stdout, stderr } = await run('docker', ['service', 'logs', '--raw', 'purser_agent']); return stdout + stderr; };
   const rotate = async (value: string): Promise<void> => {
     await purser.put('secret/db/prod', { password: value });
-    await eventually('the new value', async () => await read() === value, 5_000);
+    await eventually('the new value', async () => await read() === value);
   };
 
   before(async () => {
@@ -78,10 +78,13 @@ describe('the agent as a container', () => {
 
   test('Swarm secrets are live, and follow rotations in place', async () => {
     await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--name', 'app', '--secret', 'db_password', 'busybox:latest', 'sleep', '3600');
-    task = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 30_000);
+    task = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 60_000);
     await eventually('the live file', async () => (await docker('exec', task, 'grep', ' /run/secrets/db_password ', '/proc/self/mountinfo')).includes('fuse'));
-    const loop = readLoop(task, '/run/secrets/db_password');
-    for (const value of VALUES.slice(1)) await rotate(value);
+    const loop = await readLoop(task, '/run/secrets/db_password');
+    for (const value of VALUES.slice(1)) {
+      await rotate(value);
+      await loop.sees(value);
+    }
     assert.deepEqual(await loop.stop(), VALUES, 'every version was read, in order, each whole');
     const usage = await eventually('the ledger', async () => {
       const rows = JSON.parse(await purser.purser('usage', '--secret', 'secret/db/prod', '--format', 'json')) as { service?: string; version: number; open_count?: number }[];
@@ -97,7 +100,7 @@ describe('the agent as a container', () => {
   });
 
   test('kill -9 of the agent, and another image of it, fail no read and lose no rotation', async () => {
-    const loop = readLoop(task, '/run/secrets/db_password');
+    const loop = await readLoop(task, '/run/secrets/db_password');
     await must('kill', ['-9', await docker('inspect', '--format', '{{.State.Pid}}', 'purser-agent')]);
     await rotate('after the kill');
     const holder = await docker('inspect', '--format', '{{.Id}}', 'purser-holder');
@@ -105,6 +108,7 @@ describe('the agent as a container', () => {
     await docker('service', 'update', '--quiet', '--detach', '--no-resolve-image', '--args', 'agent keep -- --log-level debug', 'purser_agent');
     await eventually('a new agent', async () => (await run('docker', ['inspect', '--format', '{{.Id}}', 'purser-agent'])).stdout.trim() !== agent && isRunning(), 60_000);
     await rotate('after the update');
+    await loop.sees('after the update');
     const values = await loop.stop();
     assert.deepEqual([values[0], values.at(-1)], [VALUES.at(-1), 'after the update']);
     assert.equal(await docker('inspect', '--format', '{{.Id}}', 'purser-holder'), holder, 'the holder is the same');
@@ -117,7 +121,7 @@ describe('the agent as a container', () => {
     assert.deepEqual(await kept(), ['purser-agent', 'purser-holder']);
     await rotate('without a keeper');
     await docker('service', 'rm', 'app');
-    await eventually('the task to end', async () => (await docker('ps', '--all', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '', 30_000);
+    await eventually('the task to end', async () => (await docker('ps', '--all', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '', 60_000);
     // Of no use: the node has joined.
     await docker('secret', 'rm', 'purser_join_token');
     await must('docker', ['secret', 'create', 'purser_join_token', '-'], { input: 'no token at all' });

@@ -26,9 +26,9 @@ export function startBrowser(): Promise<Browser> {
 export function load(page: Page, url: string): Promise<Response> {
   return eventually('the page to load', async () => {
     const response = await page.goto(url);
-    await page.locator('#app > *').first().waitFor({ timeout: 5_000 });
+    await page.locator('#app > *').first().waitFor({ timeout: 15_000 });
     return response ?? undefined;
-  }, 30_000);
+  }, 60_000);
 }
 
 export async function screenshot(page: Page, name: string): Promise<void> {

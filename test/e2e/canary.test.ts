@@ -55,7 +55,7 @@ describe('a canary', () => {
       '-l', 'purser.env=strict', '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sh', '-c', 'sleep 600; true');
     await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'canary');
     await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--stop-grace-period', '1s', '--name', 'canary', '-e', 'PW=purser://secret/db/prod#password', '--secret', 'canary', 'busybox:latest', 'sleep', '600');
-    const task = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=canary') || undefined, 30_000);
+    const task = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=canary') || undefined, 60_000);
     assert.equal(await docker('exec', task, 'cat', '/run/secrets/canary'), CANARY);
     assert.equal(await docker('exec', container, 'sh', '-c', 'cat $PW_FILE'), CANARY);
     for (const id of [container, task]) assert.equal(await docker('exec', id, 'sh', '-c', 'echo $PW'), CANARY);
@@ -116,7 +116,7 @@ describe('a canary', () => {
     // bash says of each program that a signal ended whether the kernel dumped it.
     const agent = spawn('bash', ['-c', `cd ${folder}; ulimit -c unlimited; (bash -c 'kill -ABRT $$'; true) 2>> told; mv core* control; ("$@" > log 2>&1; true) 2>> told`, 'bash',
       RUNTIME, 'purser-agent', '--', process.execPath, PURSER, 'agent', '--state-dir', purser.stateDirectory], { stdio: 'ignore' });
-    await eventually('the agent', () => purser.answers('/run/purser/agent.sock'), 20_000);
+    await eventually('the agent', () => purser.answers('/run/purser/agent.sock'));
     assert.equal(await docker('exec', container, 'sh', '-c', 'echo $PW; cat $PW_FILE'), `${CANARY}\n${CANARY}`);
     const ended = once(agent, 'exit');
     await must('pkill', ['-ABRT', '-f', `^${process.execPath} ${PURSER} agent`]);

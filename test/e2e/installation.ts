@@ -90,7 +90,7 @@ export class Installation {
   /** @param program what to run instead of what ships */
   async startAgent(program = PURSER): Promise<void> {
     this.launchAgent(program);
-    await eventually('the agent', () => this.answers('/run/purser/agent.sock'), 20_000);
+    await eventually('the agent', () => this.answers('/run/purser/agent.sock'));
   }
 
   /** Starts the agent as its systemd unit does and does not wait for it. */
@@ -101,7 +101,7 @@ export class Installation {
   /** As its systemd unit does: root without a capability. */
   async startDriver(): Promise<void> {
     this.#spawn('driver', 'setpriv', ['--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', PURSER, 'driver', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('driver')}`]);
-    await eventually('the driver', () => this.answers('/run/docker/plugins/purser.sock'), 20_000);
+    await eventually('the driver', () => this.answers('/run/docker/plugins/purser.sock'));
   }
 
   /** Where agent and driver serve their metrics. */

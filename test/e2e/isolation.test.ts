@@ -111,7 +111,7 @@ describe('isolation', () => {
     for (let count = 0; count < 10; count++) {
       const start = Date.now();
       assert.equal((await inVictim('cat /run/secrets/PW')).stdout, CANARY);
-      assert.ok(Date.now() - start < 5_000, 'another container reads in time');
+      assert.ok(Date.now() - start < 30_000, 'another container reads in time');
     }
     assert.ok(memory() - before < 256, `${String(before)} MiB became ${String(memory())} MiB`);
     await docker('rm', '-f', 'flood');

@@ -81,7 +81,7 @@ describe('usage', () => {
     await purser.end('agent', 'SIGTERM');
     await purser.startAgent();
     await purser.startCore();
-    const holding = await eventually('the reads', async () => (await usage('--container', 'offline')).find((entry) => entry.opens >= 5), 20_000);
+    const holding = await eventually('the reads', async () => (await usage('--container', 'offline')).find((entry) => entry.opens >= 5));
     assert.equal(holding.opens, 5);
     await docker('rm', '-f', id);
   });
@@ -105,7 +105,7 @@ describe('usage', () => {
       assert.equal(result.stdout.includes('two'), false, who);
     }
     assert.equal(await docker('exec', id, 'cat', '/run/secrets/pw'), 'two', 'its own processes read on');
-    await eventually('the refusals in the ledger', async () => (await usage('--container', 'victim')).some((holding) => holding.refused >= 4), 10_000);
+    await eventually('the refusals in the ledger', async () => (await usage('--container', 'victim')).some((holding) => holding.refused >= 4));
     await docker('rm', '-f', id);
   });
 });

@@ -62,16 +62,16 @@ describe('monitoring of a working installation', () => {
     await docker('run', '-d', '--name', 'reader', '-l', 'purser.file.pw=purser://secret/db/prod#password', 'busybox', 'sleep', '600');
     for (let count = 0; count < 3; count++) await docker('exec', 'reader', 'cat', '/run/secrets/pw');
     assert.notEqual((await run('docker', ['run', '--rm', '-l', 'purser.file.pw=purser://secret/other/x#y', 'busybox', 'true'])).status, 0);
-    await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 30_000);
+    await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 60_000);
     await purser.put('secret/db/prod', { password: 'two' });
     await eventually('the rotation and the reads', async () => {
       scraped = await scrape();
       return value('purser_rotation_seconds_count') >= 1 && value('purser_agent_rotation_seconds_count') >= 2 && value('purser_usage_entries_total', { type: 'opened' }) >= 1;
-    }, 20_000);
+    });
   });
   after(async () => {
     await run('docker', ['service', 'rm', 'app']);
-    await eventually('the task to end', async () => (await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '', 20_000);
+    await eventually('the task to end', async () => (await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '');
     await purser.stop();
     await docker('swarm', 'leave', '--force');
   });
@@ -126,7 +126,7 @@ describe('monitoring of a working installation', () => {
     }
     await purser.end('core', 'SIGTERM');
     await purser.startCore();
-    for (const name of ['agent', 'driver'] as const) await eventually(`${name} to be ready again`, async () => (await ask(name, '/ready')).status === 200, 20_000);
+    for (const name of ['agent', 'driver'] as const) await eventually(`${name} to be ready again`, async () => (await ask(name, '/ready')).status === 200);
     assert.equal(await coreStatus('sys/health'), 200);
   });
 });

@@ -28,7 +28,7 @@ async function certificate(name: string): Promise<{ certificate: string; key: st
 /** A TLS handshake, in which the server proves that it has the key of the certificate it shows. */
 function handshake(): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ port: PORT, host: '127.0.0.1', rejectUnauthorized: false, timeout: 5000 }, () => {
+    const socket = connect({ port: PORT, host: '127.0.0.1', rejectUnauthorized: false, timeout: 20_000 }, () => {
       const { fingerprint256 } = socket.getPeerCertificate();
       socket.destroy();
       resolve(fingerprint256);
@@ -81,7 +81,7 @@ describe('on-rotate', () => {
     })();
     for (const pair of pairs.slice(1)) {
       await purser.put('secret/db/tls', { certificate: pair.certificate, key: pair.key, greeting: 'hello' });
-      await eventually('the new certificate', async () => (await handshake()) === pair.fingerprint, 5_000);
+      await eventually('the new certificate', async () => (await handshake()) === pair.fingerprint);
     }
     isRunning = false;
     await client;
@@ -102,7 +102,7 @@ describe('on-rotate', () => {
     const ping = async (password: string) => (await run('docker', ['exec', id, 'redis-cli', '--no-auth-warning', '--user', 'app', '--pass', password, 'SET', 'a', 'b'])).stdout.trim();
     await eventually('redis', async () => (await ping('old-password')) === 'OK');
     await purser.put('secret/db/redis', { password: 'new-password' });
-    await eventually('the new password', async () => (await ping('new-password')) === 'OK', 5_000);
+    await eventually('the new password', async () => (await ping('new-password')) === 'OK');
     assert.notEqual(await ping('old-password'), 'OK');
     const action = await eventually('the ledger', () => lastAction(id));
     assert.deepEqual([action.action, action.outcome, action.exit_code, action.attempt], ['exec:redis-cli', 'done', 0, 1]);
@@ -114,9 +114,9 @@ describe('on-rotate', () => {
   test('a failing command is tried again, shown by purser usage, and done in the end; it runs as the container\'s user', async () => {
     const id = await docker('run', '-d', '--user', '1000:1000', ...PASSWORD, '-l', 'purser.on-rotate=exec:sh -c \'id -u >> /tmp/runs; test -e /tmp/ok\' unseen-argument', 'busybox', 'sleep', '600');
     await purser.put('secret/db/action', { pw: 'failing' });
-    await eventually('the second try', async () => /exec:sh: exit 1 \(attempt 2\)/.test(await shown(id)), 10_000);
+    await eventually('the second try', async () => /exec:sh: exit 1 \(attempt 2\)/.test(await shown(id)));
     await docker('exec', id, 'touch', '/tmp/ok');
-    const action = await eventually('success', async () => { const last = await lastAction(id); return last?.outcome === 'done' && last; }, 15_000);
+    const action = await eventually('success', async () => { const last = await lastAction(id); return last?.outcome === 'done' && last; });
     assert.ok(action.attempt >= 3 && action.exit_code === 0);
     assert.deepEqual([...new Set((await docker('exec', id, 'cat', '/tmp/runs')).split('\n'))], ['1000']);
     assert.doesNotMatch(purser.log('agent'), /unseen-argument/);
@@ -133,11 +133,14 @@ describe('on-rotate', () => {
 
   test('a burst of rotations is followed by one action or two', async () => {
     const id = await docker('run', '-d', ...PASSWORD, '-l', 'purser.on-rotate=exec:sh -c "echo run >> /tmp/runs"', 'busybox', 'sleep', '600');
+    const began = performance.now();
     for (let version = 0; version < 10; version++) await write(purser, 'db/action', { pw: `burst-${String(version)}` });
+    const took = performance.now() - began;
     await eventually('the action', async () => (await run('docker', ['exec', id, 'cat', '/tmp/runs'])).status === 0);
     await sleep(3_000);
     const runs = (await docker('exec', id, 'cat', '/tmp/runs')).split('\n').length;
-    assert.ok(runs <= 2, `${String(runs)} runs`);
+    // A burst ends when nothing comes for 200 ms, as on a machine that stands still.
+    assert.ok(runs <= 2 + took / 200, `${String(runs)} runs after ${took.toFixed(0)} ms`);
     await docker('rm', '-f', id);
   });
 
@@ -146,7 +149,7 @@ describe('on-rotate', () => {
     const id = await docker('run', '-d', '--stop-timeout', '1', ...PASSWORD, '-e', 'VALUE=purser://secret/db/action#pw', '-l', 'purser.on-rotate=restart', '-l', 'purser.on-rotate.jitter=500ms', 'busybox', 'sh', '-c', 'cat /run/secrets/pw; echo " $VALUE"; sleep 600');
     await eventually('the first start', async () => (await docker('logs', id)) === 'at-start at-start');
     await purser.put('secret/db/action', { pw: 'current' });
-    await eventually('the second start', async () => (await docker('logs', id)) === 'at-start at-start\ncurrent current', 20_000);
+    await eventually('the second start', async () => (await docker('logs', id)) === 'at-start at-start\ncurrent current');
     await eventually('the ledger', async () => (await lastAction(id))?.action === 'restart');
     await docker('rm', '-f', id);
   });
@@ -163,7 +166,7 @@ describe('on-rotate', () => {
   test('an action that an agent did not get to is done by the next one', async () => {
     const id = await docker('run', '-d', ...PASSWORD, '-l', 'purser.on-rotate=exec:touch /tmp/done', 'busybox', 'sleep', '600');
     await purser.put('secret/db/action', { pw: 'killed' });
-    await eventually('the value', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'killed', 5_000);
+    await eventually('the value', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'killed');
     await purser.end('agent', 'SIGKILL');
     const wasDone = (await run('docker', ['exec', id, 'test', '-e', '/tmp/done'])).status === 0;
     await purser.startAgent();

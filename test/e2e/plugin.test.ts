@@ -44,7 +44,7 @@ describe('the managed plugin', () => {
   });
   after(async () => {
     await run('docker', ['stack', 'rm', 'shop']);
-    await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '', 20_000);
+    await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '');
     await run('docker', ['plugin', 'disable', '--force', 'purser']);
     await docker('plugin', 'rm', 'purser');
     await purser.stop();
@@ -91,10 +91,10 @@ describe('the managed plugin', () => {
     assert.deepEqual((await nodes()).map(({ driver }) => driver), [true]);
     writeFileSync('/run/tmp/stack.yml', STACK);
     await docker('stack', 'deploy', '--resolve-image', 'never', '--compose-file', '/run/tmp/stack.yml', 'shop');
-    const ids = await eventually('two tasks', async () => { const found = await tasks(); return found.length === 2 && found; }, 30_000);
+    const ids = await eventually('two tasks', async () => { const found = await tasks(); return found.length === 2 && found; }, 60_000);
     for (const id of ids) assert.equal(await docker('exec', id, 'cat', '/run/secrets/db_password'), 'from the plugin');
     await purser.put('secret/db/prod', { password: 'rotated' });
-    for (const id of ids) await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/db_password')) === 'rotated', 5_000);
+    for (const id of ids) await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/db_password')) === 'rotated');
   });
 
   test('its identity survives disable and enable, and the tasks do not notice', async () => {
@@ -104,7 +104,7 @@ describe('the managed plugin', () => {
     await docker('plugin', 'enable', 'purser');
     assert.deepEqual((await nodes()).map(({ id }) => id), [before?.id]);
     await docker('service', 'scale', '--detach', 'shop_app=3');
-    const all = await eventually('a third task', async () => { const found = await tasks(); return found.length === 3 && found; }, 30_000);
+    const all = await eventually('a third task', async () => { const found = await tasks(); return found.length === 3 && found; }, 60_000);
     assert.ok(ids.every((id) => all.includes(id)));
     const [third = ''] = all.filter((id) => !ids.includes(id));
     assert.equal(await docker('exec', third, 'cat', '/run/secrets/db_password'), 'rotated');

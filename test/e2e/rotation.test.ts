@@ -18,7 +18,7 @@ describe('rotation', () => {
     const id = await docker('run', '-d', '-l', 'purser.file.pw=purser://secret/db/prod#password', '-l', 'purser.file.elsewhere=purser://secret/db/prod#password',
       '-l', 'purser.file.elsewhere.path=/etc/app/pw', 'busybox', 'sleep', '600');
     const started = await docker('inspect', id, '--format', '{{.State.StartedAt}}');
-    const directory = readLoop(id, '/run/secrets/pw');
+    const directory = await readLoop(id, '/run/secrets/pw');
     const watcher = spawn('docker', ['exec', id, 'inotifywait', '-q', '-m', '-e', 'moved_to', '--format', '%f', '/run/secrets']);
     const fileWatcher = spawn('docker', ['exec', id, 'inotifywait', '-q', '-m', '-e', 'close_write', '/etc/app/pw']);
     const [events, fileEvents] = [watcher, fileWatcher].map((child) => {
@@ -31,9 +31,10 @@ describe('rotation', () => {
     for (const [index, value] of VALUES.slice(1).entries()) {
       await purser.put('secret/db/prod', { password: value });
       await eventually(`version ${String(index + 2)} in the container`, async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === value
-        && (await docker('exec', id, 'cat', '/etc/app/pw')) === value, 5_000);
-      await eventually('an event in the directory', () => events.filter((name) => name === 'pw').length === index + 1, 5_000);
-      await eventually('an event on the single file', () => fileEvents.length >= index + 1, 5_000);
+        && (await docker('exec', id, 'cat', '/etc/app/pw')) === value);
+      await directory.sees(value);
+      await eventually('an event in the directory', () => events.filter((name) => name === 'pw').length === index + 1);
+      await eventually('an event on the single file', () => fileEvents.length >= index + 1);
     }
     const seen = await directory.stop();
     assert.deepEqual(seen, VALUES, 'every version was read, in order, each whole');
@@ -49,7 +50,7 @@ describe('rotation', () => {
       'exec 5< /run/secrets/pw; while [ ! -e /tmp/go ]; do sleep 0.05; done; cat <&5 > /tmp/out; echo done >> /tmp/done; sleep 600');
     await eventually('the container', async () => (await docker('exec', id, 'sh', '-c', 'readlink /proc/1/fd/5')).includes('pw'));
     await purser.put('secret/db/prod', { password: 'new-version' });
-    await eventually('the new version', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'new-version', 5_000);
+    await eventually('the new version', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'new-version');
     await docker('exec', id, 'touch', '/tmp/go');
     await eventually('the old descriptor', async () => (await docker('exec', id, 'cat', '/tmp/done')) === 'done');
     assert.equal(await docker('exec', id, 'cat', '/tmp/out'), 'old-version');
@@ -60,7 +61,7 @@ describe('rotation', () => {
     await purser.put('secret/db/pinned', { password: 'one' });
     const id = await docker('run', '-d', '-l', 'purser.file.pinned=purser://secret/db/pinned?version=1#password', '-l', 'purser.file.free=purser://secret/db/pinned#password', 'busybox', 'sleep', '600');
     await purser.put('secret/db/pinned', { password: 'two' });
-    await eventually('the free one', async () => (await docker('exec', id, 'cat', '/run/secrets/free')) === 'two', 5_000);
+    await eventually('the free one', async () => (await docker('exec', id, 'cat', '/run/secrets/free')) === 'two');
     assert.equal(await docker('exec', id, 'cat', '/run/secrets/pinned'), 'one');
     await docker('rm', '-f', id);
   });
@@ -72,7 +73,7 @@ describe('rotation', () => {
     await purser.put('secret/db/prod', { password: 'marker' });
     assert.equal(await docker('exec', id, 'cat', '/run/secrets/pw'), 'last');
     await purser.put('secret/db/gone', { password: 'back' });
-    await eventually('the value again', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'back', 5_000);
+    await eventually('the value again', async () => (await docker('exec', id, 'cat', '/run/secrets/pw')) === 'back');
     await docker('rm', '-f', id);
   });
 });

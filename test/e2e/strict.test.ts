@@ -5,7 +5,6 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 
 import { docker, eventually, must, run } from './command.ts';
 import { Installation } from './installation.ts';
@@ -25,9 +24,11 @@ function blocks(): Map<string, string> {
 async function assertHidden(count: number): Promise<void> {
   const isHidden = (block: string): boolean => block.split('\0').includes(`PW=${REF}`) && !/(?:first|second)-value/.test(block);
   const found = await eventually('the processes', () => { const all = blocks(); return all.size >= count && all; });
-  await sleep(100);
-  const later = blocks();
-  for (const [pid, block] of found) if (!isHidden(block)) assert.ok(isHidden(later.get(pid) ?? `PW=${REF}`), JSON.stringify(later.get(pid)));
+  await eventually('that they show the reference', () => {
+    const later = blocks();
+    for (const [pid, block] of found) if (!isHidden(block)) assert.ok(isHidden(later.get(pid) ?? `PW=${REF}`), JSON.stringify(later.get(pid)));
+    return true;
+  }, 5_000);
 }
 
 const wardens = async (): Promise<string[]> => (await must('sh', ['-c', 'pgrep -x purser-warden || true'])).split('\n').filter((pid) => pid !== '');

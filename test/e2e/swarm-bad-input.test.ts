@@ -19,7 +19,7 @@ describe('a Swarm secret', () => {
   });
   after(async () => {
     await run('docker', ['service', 'rm', ...services]);
-    await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '', 30_000);
+    await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '', 60_000);
     await purser.stop();
     await docker('swarm', 'leave', '--force');
   });
@@ -32,7 +32,7 @@ describe('a Swarm secret', () => {
   const failed = (name: string): Promise<string> => eventually(`${name} to fail`, async () => {
     const text = await docker('service', 'ps', name, '--no-trunc', '--format', '{{.CurrentState}} {{.Error}}');
     return /Failed|Rejected/.test(text) ? text : undefined;
-  }, 30_000);
+  }, 60_000);
   const doctor = async (name: string): Promise<{ status: number; finding: (check: string) => Finding }> => {
     const { status, stdout } = await purser.tryPurser('doctor', '--service', name, '--format', 'json');
     const findings = JSON.parse(stdout) as Finding[];
@@ -80,7 +80,7 @@ describe('a Swarm secret', () => {
     await secret('most', 'purser.ref=purser://secret/db/large#most');
     await secret('more', 'purser.ref=purser://secret/db/large#more');
     await docker(...service('most-app', '--secret', 'most'));
-    const id = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=most-app') || undefined, 30_000);
+    const id = await eventually('the task', async () => await docker('ps', '--quiet', '--filter', 'label=com.docker.swarm.service.name=most-app') || undefined, 60_000);
     assert.equal(await docker('exec', id, 'sh', '-c', 'wc -c < /run/secrets/most'), '511999');
     await docker(...service('more-app', '--secret', 'more'));
     await failed('more-app');

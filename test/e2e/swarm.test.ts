@@ -17,7 +17,7 @@ for (const runtime of [true, false]) {
     });
     after(async () => {
       await run('docker', ['service', 'rm', 'app', 'denied']);
-      await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '', 20_000);
+      await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '');
       await purser.stop();
       await docker('swarm', 'leave', '--force');
     });
@@ -27,14 +27,15 @@ for (const runtime of [true, false]) {
       await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/prod#password', 'db_password');
       await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--stop-grace-period', '1s', '--name', 'app',
         '--secret', 'source=db_password,target=the_password,uid=1234,gid=4321,mode=0440', '--user', '1234', 'busybox:latest', 'sleep', '600');
-      const id = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 30_000);
+      const id = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app') || undefined, 60_000);
       assert.equal(await docker('exec', id, 'cat', '/run/secrets/the_password'), VALUES[0]);
       await eventually('the live file', async () => (await docker('exec', id, 'sh', '-c', 'grep " /run/secrets/the_password " /proc/self/mountinfo | tail -n 1')).includes('fuse'));
       assert.equal(await docker('exec', id, 'stat', '-c', '%u:%g %a', '/run/secrets/the_password'), '1234:4321 440');
-      const loop = readLoop(id, '/run/secrets/the_password');
+      const loop = await readLoop(id, '/run/secrets/the_password');
       for (const value of VALUES.slice(1)) {
         await purser.put('secret/db/prod', { password: value });
-        await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/the_password')) === value, 5_000);
+        await eventually('the new value', async () => (await docker('exec', id, 'cat', '/run/secrets/the_password')) === value);
+        await loop.sees(value);
       }
       assert.deepEqual(await loop.stop(), VALUES, 'every version was read, in order, each whole');
       assert.equal(await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=app'), id, 'the same container');
@@ -52,14 +53,14 @@ for (const runtime of [true, false]) {
     test('a reference that no role grants fails the task', async () => {
       await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/other/x#y', 'denied');
       await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--restart-condition', 'none', '--name', 'denied', '--secret', 'denied', 'busybox:latest', 'sleep', '600');
-      await eventually('the failure', async () => (await docker('service', 'ps', 'denied', '--no-trunc', '--format', '{{.CurrentState}} {{.Error}}')).includes('Failed'), 30_000);
+      await eventually('the failure', async () => (await docker('service', 'ps', 'denied', '--no-trunc', '--format', '{{.CurrentState}} {{.Error}}')).includes('Failed'), 60_000);
       assert.match(purser.log('driver'), /secret\/other\/x/, 'the driver\'s log names the reference');
     });
 
     test('nothing stays mounted when the task is gone', async () => {
       await docker('service', 'rm', 'app');
-      await eventually('the task to end', async () => (await docker('ps', '--all', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '', 20_000);
-      await eventually('the mounts to go', async () => !(await run('cat', ['/proc/self/mountinfo'])).stdout.includes('mounts/secrets'), 5_000);
+      await eventually('the task to end', async () => (await docker('ps', '--all', '--quiet', '--filter', 'label=com.docker.swarm.service.name=app')) === '');
+      await eventually('the mounts to go', async () => !(await run('cat', ['/proc/self/mountinfo'])).stdout.includes('mounts/secrets'));
     });
   });
 }

@@ -28,9 +28,9 @@ describe('templates', () => {
     assert.equal(await docker('exec', id, 'stat', '-c', '%u:%g %a', '/etc/app/app.conf'), '1000:0 440');
     assert.equal(await docker('exec', id, 'cat', '/run/secrets/short'), 'app');
     await purser.put('secret/db/one', { user: 'app', password: 'second' });
-    await eventually('the first secret\'s new version', async () => await read() === expected('second', 'x y'), 5_000);
+    await eventually('the first secret\'s new version', async () => await read() === expected('second', 'x y'));
     await purser.put('secret/db/two', { b: '2', a: 'z' });
-    await eventually('the second secret\'s new version', async () => await read() === expected('second', 'z'), 5_000);
+    await eventually('the second secret\'s new version', async () => await read() === expected('second', 'z'));
     assert.equal(await docker('inspect', id, '--format', '{{.State.StartedAt}}'), started, 'the container was not restarted');
 
     const rows = await eventually('the ledger', async () => {
@@ -60,7 +60,7 @@ describe('templates', () => {
     await purser.put('secret/db/three', { only: 'third' });
     await purser.put('secret/db/text', { text: 'u={{secret "secret/db/one" "user"}}' });
     const id = await docker('run', '-d', ...template('conf', 'purser://secret/db/text#text'), 'busybox', 'sleep', '600');
-    const shows = (text: string) => eventually(text, async () => (await docker('exec', id, 'cat', '/run/secrets/conf')) === text, 5_000);
+    const shows = (text: string) => eventually(text, async () => (await docker('exec', id, 'cat', '/run/secrets/conf')) === text);
     await shows('u=app');
     await purser.put('secret/db/text', { text: 'p={{secret "secret/db/one" "password"}} o={{secret "secret/db/three"}}' });
     await shows('p=pw o=third');

@@ -93,7 +93,7 @@ for (const driver of [false, true]) {
       await eventually('the watch', async () => (await docker('exec', id, 'sh', '-c', 'cat /proc/[0-9]*/fdinfo/* 2>/dev/null | grep -c "^inotify" || true')) === '1');
       for (const value of ['two', 'three, and longer']) {
         await purser.put('secret/db/prod', { user: 'app', password: value });
-        await eventually('the new value', async () => (await docker('exec', id, ...READ)) === value, 5_000);
+        await eventually('the new value', async () => (await docker('exec', id, ...READ)) === value);
       }
       assert.equal(await watcher, 'db_password');
       const [holding] = await eventually('the ledger', async () => {
@@ -122,7 +122,7 @@ for (const driver of [false, true]) {
         assert.equal(await docker('exec', name, 'cat', '/first'), 'one', 'the first process, too');
       }
       await purser.put('secret/db/prod', { user: 'app', password: 'again' });
-      for (const name of names) await eventually(`rotation in ${name}`, async () => (await docker('exec', name, ...READ)) === 'again', 5_000);
+      for (const name of names) await eventually(`rotation in ${name}`, async () => (await docker('exec', name, ...READ)) === 'again');
       await docker('restart', '-t', '0', 'both-2');
       assert.equal(await docker('exec', 'both-2', ...READ), 'again');
       assert.deepEqual([...new Set((await usage('--secret', 'secret/db/prod')).map(({ container }) => container))].sort(), names);
@@ -174,9 +174,9 @@ for (const driver of [false, true]) {
         await purser.startAgent();
         assert.equal(await docker('exec', id, ...READ), 'one');
         await purser.put('secret/db/prod', { user: 'app', password: signal });
-        await eventually('the rotation', async () => (await docker('exec', id, ...READ)) === signal, 5000);
+        await eventually('the rotation', async () => (await docker('exec', id, ...READ)) === signal);
         await purser.put('secret/db/prod', { user: 'app', password: 'one' });
-        await eventually('the rotation back', async () => (await docker('exec', id, ...READ)) === 'one', 5000);
+        await eventually('the rotation back', async () => (await docker('exec', id, ...READ)) === 'one');
       }
       assert.equal(await docker('run', '--rm', '-v', 'kept:/secrets', 'busybox', ...READ), 'one');
       await docker('rm', '-f', '-v', id);
@@ -200,7 +200,7 @@ for (const driver of [false, true]) {
     });
 
     test('nothing is left when the containers are gone', async () => {
-      await eventually('no records', () => readdirSync(join(purser.stateDirectory, 'containers')).length === 0, 5000);
+      await eventually('no records', () => readdirSync(join(purser.stateDirectory, 'containers')).length === 0);
       assert.deepEqual(readdirSync(join(purser.stateDirectory, 'volumes')), []);
       assert.equal(await docker('volume', 'ls', '--quiet', '--filter', 'driver=purser'), '', 'anonymous volumes went with --rm');
     });

@@ -106,7 +106,7 @@ describe('the web page', () => {
     await other.getByLabel(/keep the fields/).check();
     await other.getByRole('button', { name: /Write/ }).click();
     await other.getByText('wrote version 2').waitFor();
-    await other.locator('.rotation .figure').filter({ hasText: '100 %' }).waitFor({ timeout: 15_000 });
+    await other.locator('.rotation .figure').filter({ hasText: '100 %' }).waitFor({ timeout: 60_000 });
     await other.getByText('Version 2 is the current one').waitFor();
     assert.equal(await docker('exec', 'web-3', 'cat', '/run/secrets/pw'), `${CANARY}-2`);
     assert.equal(await docker('exec', 'web-3', 'cat', '/run/secrets/user'), 'app', 'the other field stayed');

@@ -11,6 +11,7 @@ import { after, describe, test } from 'node:test';
 import { isPurserError } from '../../src/lib/errors.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer, type RunningServer } from '../../src/server/server.ts';
+import { eventually } from '../eventually.ts';
 import { call, silent, temporaryDirectory } from './running.ts';
 
 const cleanups: (() => void)[] = [];
@@ -31,19 +32,18 @@ class ServerProcess {
   readonly child: ChildProcess;
   log = '';
 
-  constructor(dataDir: string, port: number, more: object = {}) {
-    const options = { dataDir, listen: `127.0.0.1:${port}`, http: true, autoUnsealKeyFile: join(dataDir, 'unseal-key'), initIfNeeded: true, ...more };
+  constructor(dataDir: string, more: object = {}) {
+    const options = { dataDir, listen: '127.0.0.1:0', http: true, autoUnsealKeyFile: join(dataDir, 'unseal-key'), initIfNeeded: true, ...more };
     const script = "import('./src/server/main.ts').then(({ runServer }) => runServer(JSON.parse(process.argv[1]))).then((code) => process.exit(code), (error) => { console.error(error.code, error.message); process.exit(1); });";
     this.child = spawn(process.execPath, ['--import', 'tsx', '-e', script, JSON.stringify(options)], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.child.stderr!.on('data', (chunk: Buffer) => { this.log += chunk.toString(); });
     cleanups.push(() => this.child.kill('SIGKILL'));
   }
 
-  async listening(): Promise<void> {
-    for (let tries = 0; !this.log.includes('"msg":"listening"'); tries++) {
-      assert.ok(tries < 400 && this.child.exitCode === null, `the server did not start: ${this.log}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
+  /** Gives the address. */
+  async listening(): Promise<string> {
+    await eventually('the server to listen or to end', () => this.log.includes('"msg":"listening"') || this.child.exitCode !== null, 60_000);
+    return /"address":"([^"]+)".*"msg":"listening"/.exec(this.log)?.[1] ?? assert.fail(`the server did not start: ${this.log}`);
   }
 
   async ended(): Promise<number | null> {
@@ -227,12 +227,10 @@ describe('--replace-damaged-audit', () => {
 });
 
 describe('runServer()', () => {
-  test('runServer() loses no acknowledged write to kill -9, and its audit file goes on', { timeout: 60_000 }, async () => {
+  test('runServer() loses no acknowledged write to kill -9, and its audit file goes on', { timeout: 300_000 }, async () => {
     const data = dataDirectory();
-    const port = 20_000 + process.pid % 20_000;
-    const address = `http://127.0.0.1:${port}`;
-    const first = new ServerProcess(data, port);
-    await first.listening();
+    const first = new ServerProcess(data);
+    const address = await first.listening();
     const token = readFileSync(join(data, 'root-token'), 'utf8').trim();
     const acknowledged: string[] = [];
     let isRunning = true;
@@ -244,16 +242,16 @@ describe('runServer()', () => {
       }
     };
     const writers = Array.from({ length: 8 }, (_, index) => writer(`w${index}`));
-    while (acknowledged.length < 200) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually('200 writes', () => acknowledged.length >= 200, 60_000);
     first.child.kill('SIGKILL');
     await first.ended();
     isRunning = false;
     await Promise.all(writers);
 
-    const second = new ServerProcess(data, port);
-    await second.listening();
+    const second = new ServerProcess(data);
+    const again = await second.listening();
     for (const path of acknowledged) {
-      const answer = await call(address, 'GET', `secret/data/${path}`, { token });
+      const answer = await call(again, 'GET', `secret/data/${path}`, { token });
       assert.equal(answer.body.data?.data?.value, path);
     }
     second.child.kill('SIGTERM');
@@ -262,29 +260,28 @@ describe('runServer()', () => {
     assert.ok(!second.log.includes(token) && !first.log.includes(token));
   });
 
-  test('runServer() answers the request under way before SIGTERM ends it', { timeout: 60_000 }, async () => {
+  test('runServer() answers the request under way before SIGTERM ends it', { timeout: 300_000 }, async () => {
     const data = dataDirectory();
-    const port = 20_001 + process.pid % 20_000;
-    const server = new ServerProcess(data, port);
-    await server.listening();
+    const server = new ServerProcess(data);
+    const { port } = new URL(await server.listening());
     const token = readFileSync(join(data, 'root-token'), 'utf8').trim();
     const { connect } = await import('node:net');
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(Number(port), '127.0.0.1');
     let text = '';
     socket.on('data', (chunk) => { text += chunk.toString(); });
-    socket.write(`POST /v1/secret/data/late HTTP/1.1\r\nHost: x\r\nX-Vault-Token: ${token}\r\nContent-Length: 16\r\n\r\n{"data":`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    socket.write(`POST /v1/secret/data/late HTTP/1.1\r\nHost: x\r\nX-Vault-Token: ${token}\r\nContent-Length: 16\r\nExpect: 100-continue\r\n\r\n{"data":`);
+    await eventually('that the server waits for the rest', () => text.startsWith('HTTP/1.1 100 Continue\r\n\r\n'));
     server.child.kill('SIGTERM');
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await eventually('that it stops', () => server.log.includes('"msg":"stopping"'));
     socket.write('{"a":1}}');
     assert.equal(await server.ended(), 0);
-    assert.match(text, /^HTTP\/1\.1 200 OK\r\n/);
+    assert.match(text, /\r\n\r\nHTTP\/1\.1 200 OK\r\n/);
     assert.match(text, /\r\nConnection: close\r\n/i);
   });
 
-  test('runServer() opens no debugger on SIGUSR1 and shows no arguments', { timeout: 60_000 }, async () => {
+  test('runServer() opens no debugger on SIGUSR1 and shows no arguments', { timeout: 300_000 }, async () => {
     const data = dataDirectory();
-    const server = new ServerProcess(data, 20_002 + process.pid % 20_000);
+    const server = new ServerProcess(data);
     await server.listening();
     server.child.kill('SIGUSR1');
     await new Promise((resolve) => setTimeout(resolve, 300));

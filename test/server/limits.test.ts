@@ -56,7 +56,7 @@ describe('request limits', () => {
     assert.equal((await server.call('GET', 'secret/data/cut')).status, 404);
   });
 
-  test('headers that arrive too slowly end with 408', { timeout: 30_000 }, async () => {
+  test('headers that arrive too slowly end with 408', { timeout: 300_000 }, async () => {
     const { hostname, port } = new URL(server.server.address);
     const socket = connect(Number(port), hostname);
     let text = '';
@@ -69,7 +69,7 @@ describe('request limits', () => {
     assert.match(text, /^HTTP\/1\.1 408 /);
   });
 
-  test('a client that asks on and on and reads no answer is cut when nothing moves any more', { timeout: 30_000 }, async () => {
+  test('a client that asks on and on and reads no answer is cut when nothing moves any more', { timeout: 300_000 }, async () => {
     const front = createFront(async () => ({ status: 200, body: '"x"' }), recordedLog().log, undefined);
     assert.ok(front.timeout > 0 && front.timeout <= 300_000);
     front.timeout = 300;
@@ -83,7 +83,7 @@ describe('request limits', () => {
     await new Promise((resolve) => front.close(resolve));
   });
 
-  test('a TLS handshake that does not go on ends as soon as slow headers do', { timeout: 30_000 }, async () => {
+  test('a TLS handshake that does not go on ends as soon as slow headers do', { timeout: 300_000 }, async () => {
     const front = createFront(async () => undefined, recordedLog().log, await ownIdentity(server.directory, [], Date.now()));
     await new Promise<void>((resolve) => { front.listen(0, '127.0.0.1', resolve); });
     const started = performance.now();
@@ -91,7 +91,7 @@ describe('request limits', () => {
     socket.on('error', () => undefined);
     socket.resume();
     await new Promise((resolve) => socket.once('close', resolve));
-    assert.ok(performance.now() - started < 25_000);
+    assert.ok(performance.now() - started < 100_000, 'before the 120 s of Node');
     await new Promise((resolve) => front.close(resolve));
   });
 });

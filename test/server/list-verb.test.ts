@@ -38,7 +38,7 @@ function send(...packets: readonly string[]): Promise<{ readonly text: string; r
     let text = '';
     let idle: NodeJS.Timeout;
     const finish = (isClosed: boolean): void => { clearTimeout(idle); socket.destroy(); resolve({ text, isClosed }); };
-    const rearm = (): void => { clearTimeout(idle); idle = setTimeout(() => finish(false), 5000); };
+    const rearm = (): void => { clearTimeout(idle); idle = setTimeout(() => finish(false), 20_000); };
     socket.setNoDelay(true);
     socket.on('error', reject);
     socket.on('data', (chunk) => { text += chunk.toString(); rearm(); });

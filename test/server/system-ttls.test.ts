@@ -14,9 +14,10 @@ let server: RunningServer;
 const post = (path: string, body: object, token: string | undefined = 'root-token') => call(server.address, 'POST', path, { body, token });
 
 before(async () => {
+  const now = Date.now(); // stands still: times are compared to the second
   const config = join(directory, 'purser.json');
   writeFileSync(config, JSON.stringify({ default_lease_ttl: '30m', max_lease_ttl: 7200 }));
-  server = await startServer(loadConfig({ config, dev: true, devRootToken: 'root-token', listen: '127.0.0.1:0' }), silent);
+  server = await startServer(loadConfig({ config, dev: true, devRootToken: 'root-token', listen: '127.0.0.1:0' }), silent, () => now);
 });
 after(async () => { await server.close(); remove(); });
 

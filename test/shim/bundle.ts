@@ -133,20 +133,20 @@ export class BundleLab {
 
   /**
    * Runs a script after `create`, in which `X verb …` is the shim with containerd's options, `R` plain runc, `out` waits for a line in the
-   * container's output, and $PID is its init. The container is deleted at the end. `first` runs before `create`.
+   * container's output or another file, and $PID is its init. The container is deleted at the end. `first` runs before `create`.
    */
   async script(script: string, first = ''): Promise<ScriptResult> {
     const prelude = `cd ${this.bundle}; B=${this.bundle}; D=${this.dir}; ID=${ID}; G="--root ${this.dir}/root --log ${this.log} --log-format json"
       X() { ${this.dir}/shim $G "$@"; }; R() { runc $G "$@"; }
-      gone() { for i in $(seq 100); do kill -0 $PID 2>/dev/null && ! grep -q '^State:.Z' /proc/$PID/status || return 0; sleep 0.02; done; echo "still there" >&2; return 1; }
-      out() { for i in $(seq 250); do grep -qa -- "$1" $D/out && return; sleep 0.02; done; echo "no '$1' in the output:" >&2; cat $D/out >&2; return 1; }
+      gone() { for i in $(seq 1000); do kill -0 $PID 2>/dev/null && ! grep -q '^State:.Z' /proc/$PID/status || return 0; sleep 0.02; done; echo "still there" >&2; return 1; }
+      out() { for i in $(seq 1000); do grep -qa -- "$1" "\${2-$D/out}" && return; sleep 0.02; done; echo "no '$1' in the output:" >&2; cat "\${2-$D/out}" >&2; return 1; }
       shown() { tr '\\0' '\\n' < /proc/$1/environ; }
       trap 'runc --root ${this.dir}/root delete --force ${ID}' EXIT
       ${first}
       X create --bundle $B --pid-file $B/init.pid $ID < /dev/null > $D/out 2>&1 || { cat $D/out >&2; exit 99; }
       PID=$(cat $B/init.pid)\n`;
     const child = spawn('unshare', ['-m', '-p', '-f', '--kill-child', '--mount-proc', 'bash', '-c', prelude + script], {
-      env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000,
+      env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=0' }, stdio: ['ignore', 'pipe', 'pipe'], timeout: 300_000,
     });
     let stdout = '', stderr = '';
     child.stdout.on('data', (data: Buffer) => { stdout += data.toString(); });

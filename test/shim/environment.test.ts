@@ -6,6 +6,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { eventually } from '../eventually.ts';
 import { BundleLab, environment, payload, skip } from './bundle.ts';
 import type { Config } from './bundle.ts';
 
@@ -155,9 +156,9 @@ describe('purser-runtime start', { skip }, () => {
   test('refuses without an agent', async () => {
     await lab.startAgent({ start: environment({ DB: CANARY }) });
     lab.prepare(shell('true'));
-    const agent = lab;
-    setTimeout(() => void agent.stopAgent(), 400);
-    await refused(/the purser agent is not running on this host|ended before it answered/, 'sleep 1', false);
+    const stopped = eventually('the question at create', () => lab.asked.includes('create')).then(() => lab.stopAgent());
+    await refused(/the purser agent is not running on this host/, 'while [ -S $D/run/agent.sock ]; do sleep 0.02; done', false);
+    await stopped;
   });
 
   test('obeys an agent that refuses, or has nothing to say', async () => {
@@ -243,8 +244,8 @@ describe('purser-runtime start', { skip }, () => {
   test('kills the waiting program when it is killed itself', async () => {
     // A startContainer hook runs between the word to go and the program's execve, which gives time to kill the shim.
     await lab.startAgent({ start: environment({ DB: CANARY }) });
-    lab.prepare(shell('true', { hooks: { startContainer: [{ path: '/bin/sleep', args: ['sleep', '1'] }] } }));
-    const result = await lab.script('X start $ID & for i in $(seq 100); do pgrep -x sleep > /dev/null && break; sleep 0.02; done; kill -9 $(pgrep -x shim); gone; cat $D/out; echo end');
+    lab.prepare(shell('true', { hooks: { startContainer: [{ path: '/bin/sleep', args: ['sleep', '60'] }] } }));
+    const result = await lab.script('X start $ID & for i in $(seq 1000); do pgrep -x sleep > /dev/null && break; sleep 0.02; done; kill -9 $(pgrep -x shim); gone; cat $D/out; echo end');
     assert.equal(result.stdout, 'end\n');
   });
 
@@ -269,9 +270,9 @@ describe('purser-runtime start', { skip }, () => {
     const release = new BundleLab('release');
     after(() => release.close());
     await release.startAgent({ start: environment({ DB: CANARY }) });
-    release.prepare(shell('true', { hooks: { startContainer: [{ path: '/bin/sleep', args: ['sleep', '10'] }] } }));
+    release.prepare(shell('true', { hooks: { startContainer: [{ path: '/bin/sleep', args: ['sleep', '120'] }] } }));
     const result = await release.script(`ulimit -c unlimited; mkdir $D/dumps; cd $D/dumps; (bash -c 'kill -ABRT $$'; true) 2> $D/control; grep -c 'core dumped' $D/control; ls | wc -l; rm -f *
-      (X start $ID; true) 2> $D/crash & for i in $(seq 100); do pgrep -x sleep > /dev/null && break; sleep 0.02; done; sleep 0.3; '${process.execPath}' -e '${search}' $(pgrep -ox shim)
+      (X start $ID; true) 2> $D/crash & for i in $(seq 1000); do pgrep -x sleep > /dev/null && break; sleep 0.02; done; sleep 0.3; '${process.execPath}' -e '${search}' $(pgrep -ox shim)
       kill -USR1 $(pgrep -ox shim); wait; grep -cE 'Segmentation fault|Aborted' $D/crash; grep -c 'core dumped' $D/crash; ls | wc -l; rmdir $D/dumps`);
     assert.equal(result.stdout, '1\n1\n{"dumped":0,"kept":1}\n1\n0\n0\n', `a crash of bash leaves a dump, one of the shim none: ${result.stderr}`);
   });
@@ -305,7 +306,7 @@ describe('purser-runtime exec', { skip }, () => {
 
   test('leaves a detached process alone: no tracer, no parent of ours, its own pid file', async () => {
     const script = `${exec('--detach --pid-file $D/pid')} < /dev/null > $D/out2 2>&1; echo "status $?"; P=$(cat $D/pid); grep TracerPid /proc/$P/status
-      ! pgrep -x shim; ! pgrep -x runc; sleep 0.3; kill -0 $P && shown $P; cat $D/out2`;
+      ! pgrep -x shim; ! pgrep -x runc; out ${CANARY} $D/out2; kill -0 $P && shown $P; cat $D/out2`;
     const result = await beside({ env, args: ['sh', '-c', 'echo "$DB"; sleep 30; true'] }, { DB: CANARY }, script);
     assert.equal(result.stderr, '');
     assert.equal(result.stdout, `status 0\nTracerPid:\t0\nPATH=/bin\nDB=${REFERENCE}\nHOME=/\n${CANARY}\n`);
@@ -313,15 +314,15 @@ describe('purser-runtime exec', { skip }, () => {
 
   test('works for another user, an optional variable and many at once', async () => {
     const config = { env: [...env, 'GONE=purser://x?optional'], args: ['sh', '-c', 'echo "$(id -u) $DB ${GONE-unset}"'], process: { user: { uid: 1000, gid: 1000 }, noNewPrivileges: true } };
-    const result = await beside(config, { DB: CANARY, GONE: null }, `for i in 1 2 3 4 5 6 7 8; do ${exec('--detach --pid-file $D/pid$i')} < /dev/null > $D/many$i 2>&1 & done; wait; sleep 0.3; cat $D/many?`);
+    const result = await beside(config, { DB: CANARY, GONE: null }, `for i in 1 2 3 4 5 6 7 8; do ${exec('--detach --pid-file $D/pid$i')} < /dev/null > $D/many$i 2>&1 & done; wait; for i in 1 2 3 4 5 6 7 8; do out unset $D/many$i; done; cat $D/many?`);
     assert.equal(result.stdout, `1000 ${CANARY} unset\n`.repeat(8), result.stderr);
   });
 
   test("passes the process's exit status, and signals to it", async () => {
     const failing = await beside({ env, args: ['sh', '-c', 'exit 7'] }, { DB: CANARY }, `${exec()}; echo "status $?"`);
     assert.equal(failing.stdout, 'status 7\n');
-    const trapping = { env, args: ['sh', '-c', 'trap "echo $DB; exit 9" USR1; echo waiting; for i in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done'] };
-    const script = `${exec()} > $D/out2 2>&1 & for i in $(seq 100); do grep -q waiting $D/out2 && break; sleep 0.02; done; kill -USR1 $(pgrep -x shim); wait $!; echo "status $?"; cat $D/out2`;
+    const trapping = { env, args: ['sh', '-c', 'trap "echo $DB; exit 9" USR1; echo waiting; while :; do sleep 0.1; done'] };
+    const script = `${exec()} > $D/out2 2>&1 & for i in $(seq 1000); do grep -q waiting $D/out2 && break; sleep 0.02; done; kill -USR1 $(pgrep -x shim); wait $!; echo "status $?"; cat $D/out2`;
     assert.equal((await beside(trapping, { DB: CANARY }, script)).stdout, `status 9\nwaiting\n${CANARY}\n`);
   });
 

@@ -27,7 +27,7 @@ function sandbox(script: string): { status: number | null; stdout: string; stder
     holder() { pgrep -x purser-holder; }; mounts() { grep -c " $R/" /proc/self/mountinfo || true; };`;
   // The tmpfs would hide the program, so it is opened first.
   const result = spawnSync('unshare', ['-m', '-p', '-f', '--kill-child', '--mount-proc', 'bash', '-c',
-    `exec 9<${dir}/purser-runtime; ${prelude} cp /proc/self/fd/9 ${dir}/x; chmod 755 ${dir}/x; exec 9<&-; X=${dir}/x\n${script}`], { encoding: 'utf8', timeout: 60_000 });
+    `exec 9<${dir}/purser-runtime; ${prelude} cp /proc/self/fd/9 ${dir}/x; chmod 755 ${dir}/x; exec 9<&-; X=${dir}/x\n${script}`], { encoding: 'utf8', timeout: 300_000 });
   return { status: result.status, stdout: result.stdout, stderr: result.stderr };
 }
 
@@ -98,7 +98,7 @@ describe('purser-agent', { skip }, () => {
   test('ends with its parent when asked to', () => {
     expectOutput(`
       bash -c "$X purser-agent --run-dir $R --parent-death TERM -- sh -c 'echo \\$\\$ >$R/pid; exec sleep 60' & while ! [ -s $R/pid ]; do sleep 0.01; done; sleep 0.1"
-      for i in $(seq 100); do kill -0 $(cat $R/pid) 2>/dev/null || break; sleep 0.02; done; kill -0 $(cat $R/pid) 2>/dev/null && echo alive || echo ended`, 'ended\n');
+      for i in $(seq 1000); do kill -0 $(cat $R/pid) 2>/dev/null || break; sleep 0.02; done; kill -0 $(cat $R/pid) 2>/dev/null && echo alive || echo ended`, 'ended\n');
   });
 
   const refusals: readonly [string, string, number, RegExp][] = [
@@ -161,12 +161,12 @@ describe('purser-holder-release', { skip }, () => {
       $X purser-holder-release --run-dir $R; $X purser-holder-release --run-dir $R/absent
       $X purser-agent --run-dir $R -- true
       $X purser-holder-release --run-dir $R; mounts; ls $R
-      for i in $(seq 100); do holder >/dev/null || break; sleep 0.01; done; holder || echo gone
+      for i in $(seq 1000); do holder >/dev/null || break; sleep 0.01; done; holder || echo gone
       $X purser-holder-release --run-dir $R`, '0\nfs\nholder.lock\nro\ngone\n');
   });
 
   test('clears what a killed holder left', () => {
-    expectOutput('$X purser-agent --run-dir $R -- true; kill -9 $(holder); sleep 0.1; $X purser-holder-release --run-dir $R; mounts; ls $R', '0\nfs\nholder.lock\nro\n');
+    expectOutput('$X purser-agent --run-dir $R -- true; kill -9 $(holder); while holder >/dev/null; do sleep 0.01; done; $X purser-holder-release --run-dir $R; mounts; ls $R', '0\nfs\nholder.lock\nro\n');
   });
 });
 

@@ -5,12 +5,15 @@ import assert from 'node:assert/strict';
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
+import { unlessDelayed } from '../eventually.ts';
 import { ShimLab } from './shim.ts';
 
 const ID = '0123456789ab'.padEnd(64, 'c');
 const OTHER = 'f'.repeat(64);
 const WITH_REFERENCE = { process: { env: ['PATH=/bin', 'DB_FILE=purser://secret/db/prod#password'] } };
 const WITHOUT = { process: { env: ['PATH=/bin'] } };
+/** How long the shim waits for an agent that is being restarted: src/shim/agent.c. */
+const RESTART_MS = 3000;
 
 let lab: ShimLab;
 before(() => { lab = new ShimLab(); });
@@ -131,10 +134,13 @@ describe('purser-runtime create', () => {
     writeFileSync(holder, '');
     try {
       const dir = bundle(WITH_REFERENCE);
-      const pending = lab.run(create(dir));
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      await lab.startAgent('ok\n');
-      assert.deepEqual((await pending).runcArgs, create(dir));
+      await unlessDelayed(RESTART_MS, async () => {
+        await lab.stopAgent();
+        const pending = lab.run(create(dir));
+        await new Promise((resolve) => setTimeout(resolve, 300));
+        await lab.startAgent('ok\n');
+        assert.deepEqual((await pending).runcArgs, create(dir));
+      });
     } finally {
       rmSync(holder);
     }
@@ -295,7 +301,7 @@ describe('purser-runtime delete', () => {
     assert.deepEqual(run.runcArgs, ['delete', ID]);
     await lab.untilAsked(1);
     assert.deepEqual(lab.asked, [`{"v":1,"verb":"deleted","id":"${ID}"}\n`]);
-    assert.ok(run.elapsedMs < 5000);
+    assert.ok(run.elapsedMs < 25_000, 'before the 30 s of a question');
   });
 
   test('works without an agent', async () => {

@@ -8,6 +8,7 @@ import type { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { eventually } from '../eventually.ts';
 
 const repository = join(fileURLToPath(import.meta.url), '..', '..', '..');
 const shimSource = join(repository, 'src', 'shim');
@@ -71,8 +72,7 @@ export class ShimLab {
 
   /** Waits until the agent has read `count` questions: `deleted` is not answered, so runc may be faster than the agent. */
   async untilAsked(count: number): Promise<void> {
-    const giveUp = Date.now() + 5000;
-    while (this.asked.length < count && Date.now() < giveUp) await new Promise((resolve) => setTimeout(resolve, 5));
+    await eventually('the question', () => this.asked.length >= count);
   }
 
   async stopAgent(): Promise<void> {

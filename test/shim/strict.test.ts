@@ -199,8 +199,8 @@ describe('purser.env=strict', { skip }, () => {
   });
 
   test('no exec fails while workers die, also those that are asked just then', async () => {
-    const config = shell('i=0; while [ $i -lt 400 ]; do show > /dev/null || echo failed; i=$((i+1)); done; show');
-    const stdout = await started(config, 'n=0; while ! grep -q ready $D/out; do kill -9 $(workers) 2>/dev/null && n=$((n+1)) || true; sleep 0.005; done; [ $n -gt 10 ] || echo "only $n kills"; cat $D/out');
+    const config = shell('i=0; while [ $i -lt 400 ] || [ ! -e /tmp/enough ]; do show > /dev/null || echo failed; i=$((i+1)); done; show');
+    const stdout = await started(config, 'n=0; while ! grep -q ready $D/out; do kill -9 $(workers) 2>/dev/null && n=$((n+1)) || true; [ $n -le 10 ] || > $B/rootfs/tmp/enough; sleep 0.005; done; rm $B/rootfs/tmp/enough; cat $D/out');
     assert.equal(stdout.replace('ready\n', '').replace(`DB=${REFERENCE}`, '').replace(`DB=${CANARY}`, ''), shown('', '').replaceAll('DB=', ''));
   });
 
@@ -235,7 +235,7 @@ describe('purser.env=strict', { skip }, () => {
 
   test('one warden at a time, alone with the right to trace; a worker ends with its container, the warden by release', async () => {
     const script = `out ready; $W; pgrep -xc purser-warden; grep -E '^(CapPrm|NoNewPrivs)' /proc/$(pgrep -xo purser-warden)/status; runc --root $D/root delete --force $ID
-      for i in $(seq 100); do [ "$(pgrep -xc purser-warden)" = 1 ] && break; sleep 0.02; done; pgrep -xc purser-warden; $D/shim purser-holder-release --run-dir $D/run; pgrep -xc purser-warden || ls $D/run/*.sock | wc -l`;
+      for i in $(seq 1000); do [ "$(pgrep -xc purser-warden)" = 1 ] && break; sleep 0.02; done; pgrep -xc purser-warden; $D/shim purser-holder-release --run-dir $D/run; pgrep -xc purser-warden || ls $D/run/*.sock | wc -l`;
     assert.equal(await started(shell('true'), script), '2\nCapPrm:\t0000000000080000\nNoNewPrivs:\t1\n1\n0\n1\n');
   });
 

@@ -1,8 +1,7 @@
 // The operations on hand-made requests, without a kernel: who may do what, pins, sizes, handles. Offsets as in include/uapi/linux/fuse.h.
 
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { after, before, describe, mock, test } from 'node:test';
 import { cgroupPathIn, containerIn, decidingHierarchy, isWithin, mountRoot, type Callers } from '../../../src/agent/fuse/caller.ts';
 import { EventFold } from '../../../src/agent/fuse/events.ts';
 import { ERRNO, OP, READ_LOCKOWNER, ROOT_NODE, negotiate } from '../../../src/agent/fuse/protocol.ts';
@@ -10,6 +9,10 @@ import { PIN_IDLE_MS } from '../../../src/agent/fuse/pins.ts';
 import { FuseServer } from '../../../src/agent/fuse/server.ts';
 import { WAIT_MS } from '../../../src/agent/fuse/waiting.ts';
 import type { StateFile } from '../../../src/agent/fuse/state-file.ts';
+
+// Pins, folds and waits end by the clock, which goes on only when a test says so.
+before(() => { mock.timers.enable({ apis: ['Date'], now: 1_700_000_000_000 }); });
+after(() => { mock.timers.reset(); });
 
 const ID = 'c'.repeat(64);
 const MEMBER = 100, SIBLING_THREAD = 101, STRANGER = 200, AGENT = 300, OTHER_MEMBER = 400, SPLICER = 500;
@@ -222,14 +225,14 @@ describe('handle()', () => {
     assert.equal(mounted.value(mounted.lookup(files, 'pass')), 'pass-2');
   });
 
-  test('a round ends by time, and files served from the older generation get their events once more', async () => {
+  test('a round ends by time, and files served from the older generation get their events once more', () => {
     const mounted = new Mounted();
     const files = mounted.directory('files');
     mounted.value(mounted.lookup(files, 'user'));
     mounted.rotate(2);
     assert.equal(mounted.value(mounted.lookup(files, 'pass')), 'pass-1');
     assert.deepEqual(mounted.server.execute({ op: 'tick' }, Date.now()).raises, []);
-    await sleep(PIN_IDLE_MS + 50);
+    mock.timers.tick(PIN_IDLE_MS + 1);
     assert.deepEqual(mounted.server.execute({ op: 'tick' }, Date.now()).raises.map(({ name }) => name), ['pass']);
     assert.deepEqual(mounted.server.execute({ op: 'tick' }, Date.now()).raises, []);
     assert.equal(mounted.value(mounted.lookup(files, 'pass')), 'pass-2');

@@ -77,7 +77,7 @@ export class TestCore {
   now = (): number => Date.now() + this.clockOffset;
 
   client(token?: string | (() => string | undefined)): CoreClient {
-    const client = new CoreClient({ address: this.address, token, timeoutMs: 5000, retryDelays: [10], certificateAuthority: this.#options.tls?.authority.certificate });
+    const client = new CoreClient({ address: this.address, token, timeoutMs: 30_000, retryDelays: [10], certificateAuthority: this.#options.tls?.authority.certificate });
     this.#clients.push(client);
     return client;
   }
