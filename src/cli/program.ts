@@ -57,7 +57,8 @@ function withTwoDashes(args: readonly string[]): string[] {
   return args.map((arg, index) => (index < end && /^-[a-z][a-z-]*[a-z](?:=|$)/.test(arg) ? `-${arg}` : arg));
 }
 
-function buildProgram(context: CommandContext): Command {
+/** The whole command tree. */
+export function buildProgram(context: CommandContext): Command {
   const program = new Command('purser')
     .description('secrets for Docker and Swarm: references instead of values, live rotation, a record of every use')
     .version(typeof PURSER_VERSION === 'string' ? PURSER_VERSION : 'development', '-V, --version')

@@ -16,10 +16,14 @@ export interface RemoteOptions {
 
 /** Adds --address, --ca-cert and --format to a command. */
 export function withRemoteOptions(command: Command, formats: readonly Format[] = ['table', 'json']): Command {
-  return command
+  return withFormatOption(command
     .option('--address <url>', 'the core (PURSER_ADDR, VAULT_ADDR)')
-    .option('--ca-cert <file>', 'its CA certificate (PURSER_CACERT, VAULT_CACERT)')
-    .option('--format <format>', formats.join(' or '), 'table');
+    .option('--ca-cert <file>', 'its CA certificate (PURSER_CACERT, VAULT_CACERT)'), formats);
+}
+
+/** Adds --format, and refuses an unknown one before anything is done. */
+export function withFormatOption(command: Command, formats: readonly Format[] = ['table', 'json']): Command {
+  return command.option('--format <format>', formats.join(' or '), (format: string) => formatOf({ format }, formats), 'table');
 }
 
 /** The format asked for. @throws ERR_CLI_USAGE for one the command does not have */

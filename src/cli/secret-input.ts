@@ -40,12 +40,13 @@ export async function promptHidden(question: string, hint = 'give it on standard
   if (!process.stdin.isTTY) {
     throw new PurserError('ERR_CLI_USAGE', `there is no terminal to ask for the ${question}`, { hint });
   }
+  const reader = createInterface({ input: process.stdin, terminal: true }); // from here on the terminal does not echo
   process.stderr.write(`${question} (will not be shown): `);
-  const reader = createInterface({ input: process.stdin, terminal: true });
   try {
     return await new Promise<string>((resolve, reject) => {
       reader.once('line', resolve);
-      reader.once('SIGINT', () => { reject(new PurserError('ERR_CLI_USAGE', 'interrupted')); });
+      reader.once('SIGINT', () => { reject(new PurserError('ERR_CLI_USAGE', 'interrupted', { hint })); });
+      reader.once('close', () => { reject(new PurserError('ERR_CLI_USAGE', `the ${question} was not given`, { hint })); }); // Ctrl-D, or the terminal is gone
     });
   } finally {
     reader.close();

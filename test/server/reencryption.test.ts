@@ -345,7 +345,7 @@ test('a real server that is killed in the middle goes on after its next start, a
     const first = await start();
     const token = readFileSync(join(directory, 'data', 'root-token'), 'utf8').trim();
     const put = (address: string, name: string, value: string) => call(address, 'PUT', `secret/data/${name}`, { token, body: { data: { value } } });
-    const state = async (address: string): Promise<Record<string, unknown>> => (await call(address, 'GET', 'sys/key-status', { token })).body.data;
+    const state = async (address: string): Promise<Record<string, unknown>> => (await call(address, 'GET', 'sys/key-status', { token })).body.data as Record<string, unknown>;
     for (let i = 0; i < SECRETS; i += 50) await Promise.all(Array.from({ length: 50 }, (_, j) => put(first.address, String(i + j), `v${i + j}`)));
     assert.equal((await call(first.address, 'PUT', 'sys/rotate', { token })).status, 204);
     const acknowledged = new Map<string, string>();

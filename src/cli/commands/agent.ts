@@ -9,10 +9,11 @@ import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
 import type { CommandContext } from '../context.ts';
+import { formatOf, withFormatOption } from '../remote.ts';
 import { readStdin } from '../secret-input.ts';
 import { tryConnect } from '../try-connect.ts';
 
-interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir?: string; readonly force?: boolean; readonly swarmNodeId?: string }
+interface JoinOptions { readonly token: string; readonly name: string; readonly stateDir?: string; readonly force?: boolean; readonly swarmNodeId?: string; readonly format?: string }
 
 /** Where the agent keeps its identity and spool unless told otherwise. */
 export const AGENT_STATE_DIRECTORY = '/var/lib/purser/agent';
@@ -27,7 +28,7 @@ export function registerAgent(program: Command, context: CommandContext): void {
     .option('--metrics <where>', 'serve /metrics, /health and /ready on unix:/PATH or 127.0.0.1:PORT')
     .option('--log-level <level>', 'error, warn, info or debug', 'info')
     .action(async (options: object) => { context.exit(await context.programs.agent(options)); });
-  agent.command('join').description('make this host a node of a core')
+  withFormatOption(agent.command('join').description('make this host a node of a core'))
     .requiredOption('--token <token>', 'from purser node token; - reads it from standard input')
     .option('--state-dir <directory>', 'where the identity goes, if not where purser agent was told')
     .option('--name <name>', 'name of the node', hostname())
@@ -38,7 +39,8 @@ export function registerAgent(program: Command, context: CommandContext): void {
       const identity = await context.programs.joinNode({
         token, name: options.name, stateDirectory: options.stateDir ?? agent.opts<{ stateDir: string }>().stateDir, force: options.force === true, swarmNodeId: options.swarmNodeId,
       });
-      context.output.line(`joined ${identity.address} as ${identity.name}`);
+      if (formatOf(options) === 'json') context.output.json({ address: identity.address, name: identity.name });
+      else context.output.line(`joined ${identity.address} as ${identity.name}`);
       context.output.note('purser: hint: run purser agent, then purser runtime install');
     });
   agent.command('keep').description('in a global Swarm service (deploy/agent-stack.yml): keep the agent of each node in a container')

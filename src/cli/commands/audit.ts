@@ -32,7 +32,7 @@ export function registerAudit(program: Command, context: CommandContext): void {
   withRemoteOptions(audit.command('enable').description('record every request there too').argument('<type>', 'file, socket or syslog').argument('[options...]', 'such as file_path=second.log, address=logs:514'))
     .option('--path <name>', 'name of the device (default: the type)').option('--description <text>')
     .action((type: string, pairs: string[], options: EnableOptions) => enable(context, type, pairs, options));
-  withRemoteOptions(audit.command('disable').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+  withRemoteOptions(audit.command('disable').description('stop recording there; its files and its chain stay').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     await connectWithToken(options).delete(`sys/audit/${nameOf(name)}`);
     context.output.note(`${nameOf(name)} records nothing any more`);
   });

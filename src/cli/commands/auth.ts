@@ -18,7 +18,7 @@ interface LockedUsers { readonly by_namespace: readonly { readonly mount_accesso
 /** Adds `purser auth …`. */
 export function registerAuth(program: Command, context: CommandContext): void {
   const auth = program.command('auth').description('auth methods: how users and machines log in');
-  withRemoteOptions(auth.command('list')).action(async (options: RemoteOptions) => {
+  withRemoteOptions(auth.command('list').description('show the methods and their paths')).action(async (options: RemoteOptions) => {
     const methods = await methodsOf(connectWithToken(options));
     if (formatOf(options) === 'json') { context.output.json(methods); return; }
     context.output.rows('table', ['path', 'type', 'accessor', 'default_ttl', 'max_ttl', 'description'], Object.entries(methods).map(([path, { type, accessor, description, config }]) =>

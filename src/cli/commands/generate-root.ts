@@ -7,7 +7,7 @@ import { PurserError } from '../../lib/errors.ts';
 import { unpadText } from '../../lib/one-time-pad.ts';
 import type { CommandContext } from '../context.ts';
 import { entryRows } from '../output.ts';
-import { connect, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
+import { connect, formatOf, withFormatOption, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 import { readSecretArgument } from '../secret-input.ts';
 import { SHARE_ARGUMENT } from '../shares.ts';
 
@@ -27,12 +27,14 @@ export function registerGenerateRoot(program: Command, context: CommandContext):
     });
   withRemoteOptions(generate.command('share').description('give one unseal share').argument('[share]', SHARE_ARGUMENT)).option('--nonce <nonce>', 'of the attempt (default: the one under way)')
     .action((share: string | undefined, options: ShareOptions) => give(context, share, options));
-  generate.command('decode').description('uncover the token; prints it').argument('<encoded>').argument('[password]', SHARE_ARGUMENT)
-    .action(async (encoded: string, password: string | undefined) => {
-      context.output.line(unpadText(encoded, await readSecretArgument('one-time password', password, context.output)));
+  withFormatOption(generate.command('decode').description('uncover the token; prints it')).argument('<encoded>').argument('[password]', SHARE_ARGUMENT)
+    .action(async (encoded: string, password: string | undefined, options: RemoteOptions) => {
+      const token = unpadText(encoded, await readSecretArgument('one-time password', password, context.output));
+      if (formatOf(options) === 'json') context.output.json({ token });
+      else context.output.line(token);
     });
-  withRemoteOptions(generate.command('status')).action(async (options: RemoteOptions) => { show(context, options, await call(options, 'GET', 'sys/generate-root/attempt')); });
-  withRemoteOptions(generate.command('cancel')).action(async (options: RemoteOptions) => {
+  withRemoteOptions(generate.command('status').description('how many shares were given')).action(async (options: RemoteOptions) => { show(context, options, await call(options, 'GET', 'sys/generate-root/attempt')); });
+  withRemoteOptions(generate.command('cancel').description('forget it and the shares given so far')).action(async (options: RemoteOptions) => {
     await connect(options).delete('sys/generate-root/attempt');
     context.output.note('no root token is being made');
   });

@@ -31,7 +31,7 @@ export function registerNode(program: Command, context: CommandContext): void {
       context.output.note(options.swarm === true ? 'purser: hint: as root on each host where scripts/install.sh ran; the token in it is a secret'
         : 'purser: hint: on the host: purser agent join --token - (and paste it)');
     });
-  withRemoteOptions(node.command('list')).action(async (options: RemoteOptions) => {
+  withRemoteOptions(node.command('list').description('nodes, their versions, when they were last seen, and what they hold')).action(async (options: RemoteOptions) => {
     const nodes = await listNodes(connectWithToken(options));
     context.output.rows(formatOf(options), ['name', 'id', 'driver', 'version', 'last_seen', 'containers', 'secrets', 'revoked'], nodes.map((entry) => ({ ...entry })));
   });

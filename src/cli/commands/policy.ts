@@ -19,13 +19,13 @@ export function registerPolicy(program: Command, context: CommandContext): void 
   });
   policy.command('fmt').description('check a policy and bring it into one layout').argument('<file>', '- reads standard input and prints')
     .option('--check', 'change nothing; fail when the layout is another').action((file: string, options: { readonly check?: boolean }) => format(context, file, options.check === true));
-  withRemoteOptions(policy.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+  withRemoteOptions(policy.command('read').description('print a policy').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     const data = await connectWithToken(options).read(`sys/policies/acl/${name}`) as { policy: string };
     if (formatOf(options) === 'json') context.output.json(data);
     else context.output.line(data.policy.trimEnd());
   });
-  withRemoteOptions(policy.command('list')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('sys/policies/acl')));
-  withRemoteOptions(policy.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+  withRemoteOptions(policy.command('list').description('names of all policies')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('sys/policies/acl')));
+  withRemoteOptions(policy.command('delete').description('remove a policy').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     await connectWithToken(options).delete(`sys/policies/acl/${name}`);
     context.output.note(`removed the policy ${name}`);
   });

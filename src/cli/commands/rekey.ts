@@ -32,7 +32,7 @@ export function registerRekey(program: Command, context: CommandContext): void {
     .action((share: string | undefined, options: ShareOptions) => give(context, share, options));
   withRemoteOptions(rekey.command('verify').description('give one new share back').argument('[share]', SHARE_ARGUMENT)).option('--nonce <nonce>', 'of the verification (default: the one under way)')
     .action((share: string | undefined, options: ShareOptions) => verify(context, share, options));
-  withRemoteOptions(rekey.command('status')).action(async (options: RemoteOptions) => { show(context, options, await call(options, 'GET', 'sys/rekey/init')); });
+  withRemoteOptions(rekey.command('status').description('how many shares were given, and of what')).action(async (options: RemoteOptions) => { show(context, options, await call(options, 'GET', 'sys/rekey/init')); });
   withRemoteOptions(rekey.command('cancel').description('forget it; the present shares keep their worth')).action(async (options: RemoteOptions) => {
     await connectWithToken(options).delete('sys/rekey/init');
     context.output.note('no rekey is under way; the present shares unseal');

@@ -13,12 +13,12 @@ interface TuneOptions extends RemoteOptions { readonly description?: string; rea
 /** Adds `purser secrets …`. */
 export function registerSecrets(program: Command, context: CommandContext): void {
   const secrets = program.command('secrets').description('secrets engines and where they are mounted');
-  withRemoteOptions(secrets.command('list')).action(async (options: RemoteOptions) => {
+  withRemoteOptions(secrets.command('list').description('show the engines and their paths')).action(async (options: RemoteOptions) => {
     const mounts = await connectWithToken(options).read('sys/mounts') as Record<string, { type: string; accessor: string; description: string; options: { version?: string } | null }>;
     if (formatOf(options) === 'json') { context.output.json(mounts); return; }
     context.output.rows('table', ['path', 'type', 'version', 'accessor', 'description'], Object.entries(mounts).map(([path, mount]) => ({ ...mount, options: undefined, path, version: mount.options?.version })));
   });
-  withRemoteOptions(secrets.command('enable').argument('<type>', 'kv-v2 or kv')).option('--path <path>', 'default: the type').option('--description <text>')
+  withRemoteOptions(secrets.command('enable').description('let an engine answer at a path').argument('<type>', 'kv-v2 or kv')).option('--path <path>', 'default: the type').option('--description <text>')
     .action(async (type: string, options: EnableOptions) => {
       const path = bare(options.path ?? type.replace(/-v[12]$/, ''));
       await connectWithToken(options).write(`sys/mounts/${path}`, { type, description: options.description ?? '' });

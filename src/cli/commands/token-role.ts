@@ -25,12 +25,12 @@ export function registerTokenRole(token: Command, context: CommandContext): void
       await connectWithToken(options).write(`auth/token/roles/${name}`, roleBody(options));
       context.output.note(`wrote the token role ${name}`);
     });
-  withRemoteOptions(role.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+  withRemoteOptions(role.command('read').description('show a role').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     const data = await connectWithToken(options).read(`auth/token/roles/${name}`);
     if (formatOf(options) === 'json') context.output.json(data);
     else context.output.rows('table', ['key', 'value'], entryRows(data));
   });
-  withRemoteOptions(role.command('list')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('auth/token/roles')));
+  withRemoteOptions(role.command('list').description('names of all roles')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('auth/token/roles')));
   withRemoteOptions(role.command('delete').description('remove a role; its tokens stay and are not renewed any more').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     await connectWithToken(options).delete(`auth/token/roles/${name}`);
     context.output.note(`removed the token role ${name}`);

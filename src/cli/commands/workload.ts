@@ -28,11 +28,11 @@ export function registerWorkload(program: Command, context: CommandContext): voi
     });
     context.output.note(`wrote the workload role ${name}`);
   });
-  withRemoteOptions(workload.command('read').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+  withRemoteOptions(workload.command('read').description('show a role').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     context.output.json(await connectWithToken(options).read(`auth/node/role/${name}`));
   });
-  withRemoteOptions(workload.command('list')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('auth/node/role')));
-  withRemoteOptions(workload.command('delete').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
+  withRemoteOptions(workload.command('list').description('names of all roles')).action(async (options: RemoteOptions) => printNames(context, options, await connectWithToken(options).list('auth/node/role')));
+  withRemoteOptions(workload.command('delete').description('remove a role').argument('<name>')).action(async (name: string, options: RemoteOptions) => {
     await connectWithToken(options).delete(`auth/node/role/${name}`);
     context.output.note(`removed the workload role ${name}`);
   });
