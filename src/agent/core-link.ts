@@ -32,22 +32,25 @@ export class SessionCoreLink implements CoreLink {
   }
 
   async resolve(request: ResolveRequest): Promise<ResolveResponse> {
-    const parsed = resolveResponseSchema.safeParse(await this.#ask('node/resolve', request));
+    const parsed = resolveResponseSchema.safeParse(await this.#askAbout('node/resolve', request));
     if (!parsed.success || !answers(parsed.data, request)) throw misfit();
     return parsed.data;
   }
 
   async identity(request: IdentityRequest): Promise<readonly IdentityResult[]> {
-    const parsed = identityResponseSchema.safeParse(await this.#ask('node/identity', request));
+    const parsed = identityResponseSchema.safeParse(await this.#askAbout('node/identity', request));
     const given = parsed.data?.workloads ?? [];
     if (given.length !== request.workloads.length || request.workloads.some(({ id }, index) => given[index]?.id !== id)) throw misfit();
     return given.map(({ result }) => result);
   }
 
   /** What may be asked twice. */
-  #ask(path: string, request: object): Promise<object> {
-    return withDeadline(
-      this.#session.call((client) => client.write(path, request, { timeoutMs: RESOLVE_ATTEMPT_MS, isRepeatable: true })), RESOLVE_MS,
+  #askAbout(path: string, request: ResolveRequest | IdentityRequest): Promise<object> {
+    const ask = async (): Promise<object> => {
+      if (request.workloads.some(({ task_id: task }) => task !== undefined)) await this.#session.nameSwarmNode();
+      return this.#session.call((client) => client.write(path, request, { timeoutMs: RESOLVE_ATTEMPT_MS, isRepeatable: true }));
+    };
+    return withDeadline(ask(), RESOLVE_MS,
       () => new PurserError('ERR_CLIENT_UNREACHABLE', `the core at ${this.#session.address} cannot be reached: no answer within ${RESOLVE_MS / 1000} s`, { hint: 'check that purser server runs there' }));
   }
 

@@ -78,6 +78,8 @@ const TEMPLATE_LABEL = 'purser.template.';
 const SINGLE_LABELS: readonly string[] = [ENVIRONMENT_LABEL, IDENTITY_LABEL, ON_ROTATE_LABEL, JITTER_LABEL];
 const OPTIONS = ['path', 'uid', 'gid', 'mode'] as const;
 type Option = (typeof OPTIONS)[number];
+/** Where a file is declared whose name may be a misspelt option of another one. */
+const MAYBE_OPTION = /^label purser\.file\..+\./;
 
 /** Labels of later versions: known, so the message can say that they are not misspelt. */
 const LATER_LABEL = /^purser\.env\..+$/;
@@ -207,7 +209,7 @@ function variableFile(name: string, reference: Reference, origin: string, spec: 
 }
 
 function referenceOf(text: string, origin: string): Reference {
-  if (!isReference(text)) throw invalid(origin, 'the value is not a reference', 'write purser://<path>#<field>');
+  if (!isReference(text)) throw invalid(origin, 'the value is not a reference', `write purser://<path>#<field>${MAYBE_OPTION.test(origin) ? `; options of a file are ${OPTIONS.map((option) => `.${option}`).join(', ')}` : ''}`);
   return located(origin, () => parseReference(text));
 }
 

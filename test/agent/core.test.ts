@@ -184,6 +184,24 @@ test('askCore() asks the core as Swarm\'s driver, and the agent of that node fol
   assert.equal(elsewhere?.swarm_secrets?.[0]?.outcome, 'error');
 });
 
+test('SessionCoreLink logs in again when the machine joined the Swarm after the last login, and only then', async () => {
+  let [swarmNodeId, asked] = [undefined as string | undefined, 0];
+  await joinNode({ token: await joinToken(), stateDirectory: state('late'), name: 'late' });
+  const node = new NodeSession(await requireIdentity(state('late')), async () => { asked++; return swarmNodeId; });
+  closers.push(() => node.close());
+  const link = new SessionCoreLink(node);
+  const workload = { ...record([]).workload, labels: {}, service: 'shop_web', task_id: `${TASK}-late`, references: [], swarm_secrets: ['db'] };
+  const outcome = async (task: string | undefined) => (await link.resolve({ workloads: [{ ...workload, task_id: task }] })).workloads[0]?.swarm_secrets?.[0]?.outcome;
+  await outcome(undefined);
+  swarmNodeId = 'swarmlate';
+  const request = { secret_name: 'db', secret_labels: { 'purser.ref': 'purser://secret/db/prod#user' }, service_name: 'shop_web', service_labels: {}, task_id: `${TASK}late`, task_name: 'shop_web.2', task_image: 'busybox', node_id: 'swarmlate' };
+  await askCore(await session('manager2', { driver: true }), request);
+  assert.equal(await outcome(`${TASK}late`), 'value');
+  const before = asked;
+  assert.equal(await outcome(`${TASK}late`), 'value');
+  assert.equal(asked, before);
+});
+
 test('a core that is away refuses quickly and names its address', async () => {
   const node = new NodeSession({ ...await requireIdentity(state('first')), address: 'https://127.0.0.1:1' });
   const began = performance.now();

@@ -115,6 +115,8 @@ function print({ output }: CommandContext, format: Format, question: Question | 
   if (options.hcl === true) for (const { role, suggested_policy: policy } of items as readonly { role: string; suggested_policy: string }[]) output.line(`# ${role}\n${policy}`);
   else if (format === 'json') output.json(items);
   else output.rows(format, columns, items.map((item) => row(item as never)));
+  const asked = FILTERS.find((filter) => options[filter] !== undefined);
+  if (items.length === 0 && format === 'table' && asked !== undefined) output.note(`purser: nothing is on record about the ${asked} ${options[asked] ?? ''}`);
   if (isCut) output.note(`purser: there is more than these ${String(items.length)} rows: narrow the question, or give a larger --limit`);
 }
 

@@ -29,6 +29,8 @@ export class NodeSession {
   readonly #swarmNodeId: () => Promise<string | undefined>;
   readonly #client: CoreClient;
   #token: Token | undefined;
+  /** The last login named a Swarm node. */
+  #isOfSwarm = false;
   #login: Promise<Token> | undefined;
 
   /** @param swarmNodeId this machine's id in the Swarm, asked for at every login because a node can join a Swarm later */
@@ -80,6 +82,14 @@ export class NodeSession {
     }
   }
 
+  /** Before a call about a task of the Swarm: the core gives such a task to no node that it does not know to be of the Swarm, and this machine may have joined it since the last login. */
+  async nameSwarmNode(): Promise<void> {
+    if (this.#isOfSwarm || this.#token === undefined) return;
+    const isOfSwarm = await this.#swarmNodeId() !== undefined;
+    // Another task may have brought the login meanwhile.
+    if (isOfSwarm && !this.#isOfSwarm) this.forgetToken();
+  }
+
   /** Makes the next call log in. */
   forgetToken(): void {
     this.#token = undefined;
@@ -103,6 +113,7 @@ export class NodeSession {
     const { node_id: id, cluster_id: cluster, key } = this.#identity;
     const now = Math.floor(Date.now() / 1000);
     const swarmNodeId = await this.#swarmNodeId();
+    this.#isOfSwarm = swarmNodeId !== undefined;
     const claims: LoginClaims = {
       iss: id, sub: id, aud: loginAudience(cluster), iat: now, exp: now + JWT_SECONDS, jti: randomUUID(), version: VERSION,
       ...(swarmNodeId === undefined ? {} : { swarm_node_id: swarmNodeId }),

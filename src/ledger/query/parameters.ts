@@ -21,11 +21,14 @@ export const cursor = z.string().regex(/^[a-z]+:[\x21-\x7e]{0,400}$/);
 /** The parameters that name one thing to ask about. */
 export const aboutShape = { secret: text.optional(), container: text.optional(), node: text.optional(), service: text.optional() };
 
-/** A time, or so long before now. @throws ERR_REQUEST_INVALID, ERR_DURATION_SYNTAX */
+/** A time, or so long before now. @throws ERR_DURATION_SYNTAX */
 export function timeOf(value: string, name: string, now: number): number {
-  const time = z.iso.datetime({ offset: true }).safeParse(value).success ? Date.parse(value) : now - parseDuration(value);
-  if (Number.isNaN(time)) throw new PurserError('ERR_REQUEST_INVALID', `${name} is a time (2026-01-31T00:00:00Z) or a duration (720h)`);
-  return time;
+  if (z.iso.datetime({ offset: true }).safeParse(value).success) return Date.parse(value);
+  try {
+    return now - parseDuration(value);
+  } catch (error) {
+    throw new PurserError('ERR_DURATION_SYNTAX', `${name} is neither a time nor a duration`, { hint: 'write 2026-01-31T00:00:00Z, or so long ago: 90m, 24h, 30d', cause: error });
+  }
 }
 
 /** @throws ERR_REQUEST_INVALID */
