@@ -301,7 +301,7 @@ test('a full disk refuses entries whole, and the chain goes on when there is spa
   const { directory } = auditFolder(t);
   const script = join(import.meta.dirname, 'full-disk.ts');
   const result = spawnSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-c',
-    'mount -t tmpfs -o size=64k,mode=0700 tmpfs "$1" && exec "$2" --import tsx "$3" "$1"', 'sh', directory, process.execPath, script], { encoding: 'utf8', timeout: 60_000 });
+    'mount -t tmpfs -o size=64k,mode=0700 tmpfs "$1" && exec "$2" --import tsx "$3" "$1"', 'sh', directory, process.execPath, script], { encoding: 'utf8', timeout: 300_000 });
   assert.equal(result.status, 0, result.stderr);
   const outcome = JSON.parse(result.stdout) as Record<string, unknown>;
   assert.equal(outcome['refusedCode'], 'ERR_AUDIT_FILE');

@@ -105,7 +105,7 @@ describe('isolation', () => {
 
   test('a container that opens its files without end hinders no other one, and costs bounded memory', async () => {
     await docker('run', '-d', '--name', 'flood', '-e', `PW_FILE=${REFERENCE}`, 'busybox', 'sh', '-c',
-      'for i in $(seq 64); do (while :; do cat /run/secrets/PW > /dev/null; done) & done; sleep 60');
+      'for i in $(seq 64); do (while :; do cat /run/secrets/PW > /dev/null; done) & done; sleep 600');
     const memory = (): number => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${String(purser.pid('agent'))}/status`, 'utf8'))?.[1]) / 1024;
     const before = memory();
     for (let count = 0; count < 10; count++) {

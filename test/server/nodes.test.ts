@@ -34,7 +34,7 @@ async function join(name: string): Promise<{ readonly nodeId: string; readonly t
   return { nodeId, token: login.body.auth.client_token as string };
 }
 
-/** Opens a watch stream; `next` gives its frames one by one, undefined at its end. */
+/** Opens a watch stream; `next` gives its frames but heartbeats one by one, undefined at its end. */
 async function watch(token: string): Promise<{ readonly response: IncomingMessage; readonly next: () => Promise<{ type: string } & Record<string, unknown> | undefined> }> {
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     get(`${server.server.address}/v1/node/watch`, { headers: { 'X-Vault-Token': token }, agent: false }, resolve).on('error', reject);
@@ -44,15 +44,13 @@ async function watch(token: string): Promise<{ readonly response: IncomingMessag
     for await (const chunk of response) {
       text += String(chunk);
       for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-        yield JSON.parse(text.slice(0, end)) as { type: string } & Record<string, unknown>;
+        const frame = JSON.parse(text.slice(0, end)) as { type: string } & Record<string, unknown>;
+        if (frame.type !== 'heartbeat') yield frame;
         text = text.slice(end + 1);
       }
     }
   })();
-  return { response, next: async () => {
-    const { value, done } = await lines.next();
-    return done === true ? undefined : value.type === 'heartbeat' ? (await lines.next()).value ?? undefined : value;
-  } };
+  return { response, next: async () => (await lines.next()).value ?? undefined };
 }
 
 const resolve = (token: string, image = 'app') => server.call('POST', 'node/resolve', {
