@@ -21,6 +21,8 @@ export interface Envelope {
 }
 
 const MAX_MESSAGE = 2048;
+/** Characters of the shortest token that a core takes (`--dev-root-token`). */
+const MIN_TOKEN = 4;
 
 /** ERR_CLIENT_RESPONSE: the core answered, and the answer is a refusal. */
 export class CoreResponseError extends PurserError {
@@ -85,7 +87,8 @@ export function protocolError(what: string): PurserError {
 }
 
 function printable(text: string, token: string | undefined): string {
-  const hidden = token === undefined || token === '' ? text : text.replaceAll(token, '<token>');
+  // Shorter is no token, and part of too many words.
+  const hidden = token === undefined || token.length < MIN_TOKEN ? text : text.replaceAll(token, '<token>');
   // An answer must not steer the terminal it is printed on.
   return hidden.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, ' ').slice(0, MAX_MESSAGE);
 }

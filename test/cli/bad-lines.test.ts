@@ -26,6 +26,7 @@ const LINES: readonly (readonly [line: string, status: number, error: RegExp, hi
   ['kv put secret/db password', 2, /no terminal to ask for the value of password/, /password=- and the value on standard input/],
   ['kv put secret/db password=@/nowhere', 2, /\/nowhere cannot be read: ENOENT/, /check the path/],
   ['kv put secret/db --cas 7 password=@/dev/null', 1, /did not match the current version/, /kv metadata get/],
+  ['unwrap x', 1, /is not valid or does not exist/, /used already/],
   ['policy read none', 1, /nothing at this path/, /check the path/],
   ['policy write p /nowhere', 2, /\/nowhere cannot be read: ENOENT/, /check the path/],
   ['workload write w --policy p', 2, /needs selectors or --any/, /--image/],
