@@ -80,16 +80,13 @@ export class Activity {
   /** Makes what is over part of its day. */
   async merge(): Promise<void> {
     for (const day of await this.days()) {
+      const over = new Map<string, string[]>();
       for await (const name of namesBelow(this.#view, `activity/${day}/`)) {
         const [node = '', hour] = name.split('.');
         if (hour === undefined || Date.parse(day) + (Number(hour) + 1) * HOUR_MS + LATE_MS > this.#now()) continue;
-        await this.#nodes.run(node, () => this.#days.run(day, async () => {
-          const [key, dayKey] = [`activity/${day}/${name}`, `activity/${day}/${DAY_RECORD}`];
-          const steps = await this.#read(dayKey);
-          addSteps(steps, await this.#read(key));
-          await this.#view.transaction([{ kind: 'put', key: dayKey, value: encode(steps) }, { kind: 'delete', key }]);
-        }));
+        over.set(node, [...over.get(node) ?? [], `activity/${day}/${name}`]);
       }
+      for (const [node, keys] of over) await this.#nodes.run(node, () => this.#days.run(day, () => this.#mergeInto(`activity/${day}/${DAY_RECORD}`, keys)));
     }
   }
 
@@ -99,6 +96,12 @@ export class Activity {
       if (day >= this.#oldest()) return;
       for await (const name of namesBelow(this.#view, `activity/${day}/`)) await this.#view.delete(`activity/${day}/${name}`);
     }
+  }
+
+  async #mergeInto(dayKey: string, keys: readonly string[]): Promise<void> {
+    const steps = await this.#read(dayKey);
+    for (const key of keys) addSteps(steps, await this.#read(key));
+    await this.#view.transaction([{ kind: 'put', key: dayKey, value: encode(steps) }, ...keys.map((key) => ({ kind: 'delete', key }) as const)]);
   }
 
   async #operations(node: string, rows: readonly HistoryRow[]): Promise<ViewOperation[]> {
