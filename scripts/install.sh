@@ -13,11 +13,18 @@ units=${DESTDIR:-}/etc/systemd/system
 case ${1:-} in
   "") ;;
   --uninstall)
-    if [ -z "${DESTDIR:-}" ] && [ -S /run/purser/agent.sock ]; then
-      echo "install: the agent still runs; stop it, then: purser runtime uninstall; purser agent release" >&2
-      exit 1
+    if [ -z "${DESTDIR:-}" ]; then
+      if [ -S /run/purser/agent.sock ]; then
+        echo "install: the agent still runs; first: purser runtime uninstall; systemctl disable --now purser-agent (or stop it); purser agent release" >&2
+        exit 1
+      elif [ -e /var/lib/purser/runtime-install.json ]; then
+        echo "install: the runtime is still in Docker; first: purser runtime uninstall" >&2
+        exit 1
+      fi
+      rm -f /var/lib/purser/runtime-install.json.lock
     fi
     rm -rf "$library" "$binary/purser" "$units"/purser-{server,agent,driver}.service
+    if [ -z "${DESTDIR:-}" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
     echo "removed; /var/lib/purser with identities and data is still there"
     exit 0 ;;
   *) echo "usage: scripts/install.sh [--uninstall]" >&2; exit 2 ;;

@@ -80,6 +80,8 @@ export async function startAgent(settings: AgentSettings, descriptors: Inherited
   const sender = new LedgerSender({ spool, send: (batch) => core.usage(batch), log });
   const ledger = new Ledger((entry) => { spool.append(entry); sender.wake(entry.type === 'rotated'); }, log);
   const containers = await Containers.open(join(stateDirectory, 'containers'), log);
+  // Reads that waited for this agent are served, and told to the ledger, as soon as the filesystem is attached.
+  for (const record of containers.all()) ledger.know(record);
   const trees = await SecretFilesystem.attach({
     ...descriptors, mountPoint: join(runDirectory, 'fs'), onEvent: (event) => { measured.observed(event); ledger.observed([event]); }, log: { warn: (message) => log.warn(message) },
     ...(settings.workerEntry === undefined ? {} : { workerEntry: settings.workerEntry }),

@@ -3,10 +3,9 @@
 // process.execve there is one process throughout; without it this process waits, passing signals and the exit code on.
 
 import { spawn } from 'node:child_process';
-import { existsSync, realpathSync } from 'node:fs';
 import { constants } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
 import { PurserError, messageOf } from '../lib/errors.ts';
+import { findRuntimeProgram } from '../lib/runtime-program.ts';
 
 const VARIABLE = 'PURSER_AGENT_FDS';
 const PROGRAM = 'purser-runtime';
@@ -64,8 +63,7 @@ function spawnAndWait(program: string, args: readonly string[]): Promise<number>
  * @throws ERR_FUSE_UNAVAILABLE when it is nowhere
  */
 export function runtimeProgram(): string {
-  const folders = [process.argv[1] === undefined ? '' : dirname(realpathSync(process.argv[1])), ...(process.env['PATH'] ?? '').split(delimiter)];
-  const found = folders.filter((folder) => folder.startsWith('/')).map((folder) => join(folder, PROGRAM)).find((path) => existsSync(path));
+  const found = findRuntimeProgram();
   if (found === undefined) throw notRun(PROGRAM, new Error('it is neither beside this command nor in PATH'));
   return found;
 }

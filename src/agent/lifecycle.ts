@@ -100,9 +100,8 @@ export class Lifecycle {
     await this.#options.markers.sweep((id) => running.has(id) || known.has(id), this.#startGraceMs);
   }
 
-  /** Names to the ledger what a predecessor granted, and reports what cannot be followed any more. */
+  /** Takes over what a predecessor served, and reports what cannot be followed any more. */
   recover(): void {
-    for (const record of this.#options.containers.all()) this.#options.ledger.know(record);
     this.#options.volumes.recover();
     for (const { id } of this.#options.trees.containers()) {
       if (this.#options.containers.get(id) === undefined && !this.#options.volumes.isMount(id)) this.#options.log.error({ container: id.slice(0, 12) }, 'a container is served without a record; it keeps its values but follows no rotation until it is restarted');

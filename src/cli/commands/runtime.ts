@@ -1,18 +1,17 @@
 // `purser runtime`: puts the OCI runtime shim into the Docker Engine by live reload, takes it out, and shows its state.
 
-import { dirname, join } from 'node:path';
-
 import type { Command } from 'commander';
 
+import { findRuntimeProgram } from '../../lib/runtime-program.ts';
 import { entryRows } from '../output.ts';
 import type { CommandContext, RuntimeOptions } from '../context.ts';
 import { formatOf, withFormatOption } from '../remote.ts';
 
 interface FormatOptions extends RuntimeOptions { readonly format?: string }
 
-/** The shim that was built with this program, beside it. */
+/** The shim that came with this program. */
 export function builtShim(): string {
-  return join(dirname(process.argv[1] ?? ''), 'purser-runtime');
+  return findRuntimeProgram() ?? 'purser-runtime';
 }
 
 /** Adds `purser runtime …`. */
