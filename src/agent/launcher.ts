@@ -3,9 +3,11 @@
 // process.execve there is one process throughout; without it this process waits, passing signals and the exit code on.
 
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { PurserError, messageOf } from '../lib/errors.ts';
-import { findRuntimeProgram } from '../lib/runtime-program.ts';
+import { runtimeProgramBeside } from '../lib/runtime-program.ts';
 
 const VARIABLE = 'PURSER_AGENT_FDS';
 const PROGRAM = 'purser-runtime';
@@ -63,7 +65,8 @@ function spawnAndWait(program: string, args: readonly string[]): Promise<number>
  * @throws ERR_FUSE_UNAVAILABLE when it is nowhere
  */
 export function runtimeProgram(): string {
-  const found = findRuntimeProgram();
+  const inPath = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => folder.startsWith('/')).map((folder) => join(folder, PROGRAM));
+  const found = [runtimeProgramBeside(), ...inPath].find((path) => existsSync(path));
   if (found === undefined) throw notRun(PROGRAM, new Error('it is neither beside this command nor in PATH'));
   return found;
 }

@@ -1,10 +1,10 @@
-// Where the C program of this installation is. The command may be called by a link to it (/usr/local/bin/purser), so the link is followed.
+// Where the C program of this installation belongs. The command may be called by a link to it (/usr/local/bin/purser), so the link is followed.
 
-import { existsSync, realpathSync } from 'node:fs';
-import { delimiter, dirname, join } from 'node:path';
+import { realpathSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
-/** The path of purser-runtime: beside the command that runs, else in PATH; undefined when it is nowhere. */
-export function findRuntimeProgram(): string | undefined {
-  const folders = [process.argv[1] === undefined ? '' : dirname(realpathSync(process.argv[1])), ...(process.env['PATH'] ?? '').split(delimiter)];
-  return folders.filter((folder) => folder.startsWith('/')).map((folder) => join(folder, 'purser-runtime')).find((path) => existsSync(path));
+/** The path of purser-runtime beside the command that runs, whether it is there or not. */
+export function runtimeProgramBeside(): string {
+  const [, command = ''] = process.argv;
+  return join(dirname(command === '' ? command : realpathSync(command)), 'purser-runtime');
 }

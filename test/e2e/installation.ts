@@ -12,6 +12,8 @@ import { eventually, must, run, type Result } from './command.ts';
 const DIST = resolve(import.meta.dirname, '../../dist');
 export const PURSER = join(DIST, 'purser');
 export const RUNTIME = join(DIST, 'purser-runtime');
+/** As setpriv writes them: `+sys_admin,+…`. */
+const AGENT_CAPABILITIES = (/^CapabilityBoundingSet=(.*)$/m.exec(readFileSync(resolve(DIST, '../deploy/purser-agent.service'), 'utf8'))?.[1] ?? '').replaceAll('CAP_', '+').replaceAll(' ', ',').toLowerCase();
 export const BASE = '/var/lib/purser-e2e';
 export const ADDRESS = 'https://127.0.0.1:8200';
 
@@ -93,9 +95,9 @@ export class Installation {
     await eventually('the agent', () => this.answers('/run/purser/agent.sock'));
   }
 
-  /** Starts the agent as its systemd unit does and does not wait for it. */
+  /** Starts the agent as its systemd unit does, with no capability more, and does not wait for it. */
   launchAgent(program = PURSER): void {
-    this.#spawn('agent', RUNTIME, ['purser-agent', '--', process.execPath, program, 'agent', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('agent')}`]);
+    this.#spawn('agent', 'setpriv', [`--bounding-set=-all,${AGENT_CAPABILITIES}`, '--inh-caps=-all', '--no-new-privs', RUNTIME, 'purser-agent', '--', process.execPath, program, 'agent', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('agent')}`]);
   }
 
   /** As its systemd unit does: root without a capability. */

@@ -1,13 +1,14 @@
 // `purser agent`: the node's agent, how it joins, and how it is stopped for good.
 
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 
 import type { Command } from 'commander';
 
 import { PurserError } from '../../lib/errors.ts';
-import { findRuntimeProgram } from '../../lib/runtime-program.ts';
+import { runtimeProgramBeside } from '../../lib/runtime-program.ts';
 import type { CommandContext } from '../context.ts';
 import { formatOf, withFormatOption } from '../remote.ts';
 import { readStdin } from '../secret-input.ts';
@@ -63,7 +64,8 @@ async function release(runDirectory: string): Promise<void> {
   if (await tryConnect(join(runDirectory, 'agent.sock')) === undefined) {
     throw new PurserError('ERR_STATE_LOCKED', 'the agent of this host runs', { hint: 'stop it first (systemctl stop purser-agent); running containers then lose their files' });
   }
-  const { status, error, stderr } = spawnSync(findRuntimeProgram() ?? 'purser-runtime', ['purser-holder-release', '--run-dir', runDirectory], { encoding: 'utf8' });
+  const beside = runtimeProgramBeside();
+  const { status, error, stderr } = spawnSync(existsSync(beside) ? beside : 'purser-runtime', ['purser-holder-release', '--run-dir', runDirectory], { encoding: 'utf8' });
   if (status !== 0) {
     throw new PurserError('ERR_FUSE_UNAVAILABLE', `the holder could not be released: ${error?.message ?? stderr.trim().replace(/^purser: error: /, '').split('\n')[0] ?? ''}`, { hint: 'stop the agent first' });
   }

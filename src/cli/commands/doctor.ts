@@ -3,9 +3,9 @@
 
 import type { Command } from 'commander';
 
+import { runtimeProgramBeside } from '../../lib/runtime-program.ts';
 import { EXIT, type CommandContext } from '../context.ts';
 import type { Finding } from '../doctor/finding.ts';
-import { builtShim } from './runtime.ts';
 import { readConnection } from '../environment.ts';
 import { clientFor, formatOf, withRemoteOptions, type RemoteOptions } from '../remote.ts';
 
@@ -27,7 +27,7 @@ async function doctor(context: CommandContext, options: DoctorOptions): Promise<
   const connection = readConnection(options);
   const client = clientFor(connection);
   const here = options.service === undefined
-    ? nodeChecks({ ...options, runtime: context.programs.runtime, builtShim: builtShim(), stateDirectory: options.stateDir, runDirectory: options.runDir })
+    ? nodeChecks({ ...options, runtime: context.programs.runtime, builtShim: runtimeProgramBeside(), stateDirectory: options.stateDir, runDirectory: options.runDir })
     : (await import('../doctor/service-checks.ts')).serviceChecks({ service: options.service, swarm: await context.programs.swarm(options.dockerSocket), client });
   const findings = await runChecks([...coreChecks({ connection, client, dataDirectory: options.dataDir }), ...here]);
   client.close();

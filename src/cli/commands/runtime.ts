@@ -2,17 +2,12 @@
 
 import type { Command } from 'commander';
 
-import { findRuntimeProgram } from '../../lib/runtime-program.ts';
+import { runtimeProgramBeside } from '../../lib/runtime-program.ts';
 import { entryRows } from '../output.ts';
 import type { CommandContext, RuntimeOptions } from '../context.ts';
 import { formatOf, withFormatOption } from '../remote.ts';
 
 interface FormatOptions extends RuntimeOptions { readonly format?: string }
-
-/** The shim that came with this program. */
-export function builtShim(): string {
-  return findRuntimeProgram() ?? 'purser-runtime';
-}
 
 /** Adds `purser runtime …`. */
 export function registerRuntime(program: Command, context: CommandContext): void {
@@ -22,7 +17,7 @@ export function registerRuntime(program: Command, context: CommandContext): void
     .option('--docker-socket <path>', 'the Docker Engine', '/run/docker.sock'));
   common(runtime.command('install').description('make purser the default runtime, by live reload'))
     .action(async (options: FormatOptions) => {
-      const result = await (await context.programs.runtime()).installRuntime({ ...options, source: builtShim() });
+      const result = await (await context.programs.runtime()).installRuntime({ ...options, source: runtimeProgramBeside() });
       if (formatOf(options) === 'json') context.output.json(result);
       else context.output.line(result.changed ? 'the Docker Engine now starts containers through purser' : 'the Docker Engine already starts containers through purser');
     });
@@ -36,7 +31,7 @@ export function registerRuntime(program: Command, context: CommandContext): void
     });
   common(runtime.command('status').description('what is installed, configured and in force'))
     .action(async (options: FormatOptions) => {
-      const status = await (await context.programs.runtime()).runtimeStatus({ ...options, source: builtShim() });
+      const status = await (await context.programs.runtime()).runtimeStatus({ ...options, source: runtimeProgramBeside() });
       if (formatOf(options) === 'json') context.output.json(status);
       else context.output.rows('table', ['key', 'value'], entryRows(status as Record<string, unknown>));
     });
