@@ -46,9 +46,10 @@ export class Ledger {
     })));
   }
 
-  granted(record: ContainerRecord): void {
+  /** @param files those that are new, when the container had others before */
+  granted(record: ContainerRecord, files: readonly GrantedFile[] = record.files): void {
     this.know(record);
-    this.#grant(record, record.files.filter((file) => file.kind !== 'absent').flatMap((file) => entriesOf(file).map((entry) => (file.isPinned ? { ...entry, pinned: true as const } : entry))));
+    this.#grant(record, files.filter((file) => file.kind !== 'absent').flatMap((file) => entriesOf(file).map((entry) => (file.isPinned ? { ...entry, pinned: true as const } : entry))));
   }
 
   #grant(record: ContainerRecord, secrets: (SecretEntry & { pinned?: true })[]): void {

@@ -170,24 +170,28 @@ export class Lifecycle {
     }
   }
 
-  /** A container runs. If it has Swarm secrets and did not come through the runtime, they are made live now. */
+  /** A container runs. If it has Swarm secrets that are not followed yet, they are made live now. */
   async #started(id: string): Promise<void> {
     const { containers, swarmLive, rotation, ledger, log } = this.#options;
     const known = containers.get(id);
-    if (known !== undefined && known.overMounts.length === 0) return;
+    const isMounted = known !== undefined && known.overMounts.length > 0;
+    if (known !== undefined && !isMounted && (known.workload.task_id === undefined || known.files.some(({ source }) => source.type === 'swarm'))) return;
     const dockerRoot = known?.dockerRoot ?? await this.#root();
     if (dockerRoot === undefined) return;
     const facts = await readContainerFacts(dockerRoot, id);
     if (!facts.isRunning || facts.pid === 0) return;
-    if (known !== undefined) return swarmLive.mount(known, facts.pid);
+    if (isMounted) return swarmLive.mount(known, facts.pid);
     if (facts.swarmSecrets.length === 0) return;
     const { epoch } = rotation;
-    const record = await swarmLive.attach(facts, dockerRoot);
-    if (record === undefined) return;
+    const attached = await swarmLive.attach(facts, dockerRoot, known !== undefined);
+    if (attached === undefined) return;
+    // As it is now: a rotation may have come meanwhile.
+    const others = containers.get(id);
+    const record = others === undefined ? attached : { ...others, files: [...others.files, ...attached.files], overMounts: attached.overMounts };
     containers.put(record);
-    ledger.granted(record);
+    ledger.granted(record, attached.files);
     rotation.admitted(record, epoch);
-    log.info({ container: record.workload.name, id: id.slice(0, 12), secrets: record.files.length }, 'Swarm secrets of a running task are live');
+    log.info({ container: record.workload.name, id: id.slice(0, 12), secrets: attached.files.length }, 'Swarm secrets of a running task are live');
   }
 
   async #root(): Promise<string | undefined> {

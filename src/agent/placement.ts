@@ -134,13 +134,13 @@ function placeIdentity({ identity, ...wish }: ContainerWish, files: SecretFile[]
   });
 }
 
-/** The files of Swarm secrets, and the name of each in the container's tree. */
+/** The files of Swarm secrets, in names that no declared one can have, and the name of each in the container's tree. */
 export function placeSwarm(wish: Pick<ContainerWish, 'swarm' | 'uidMappings' | 'gidMappings'>, files: SecretFile[], granted: GrantedFile[]): Map<string, string> {
   const places = new Map<string, string>();
   for (const [index, { secret, result }] of wish.swarm.entries()) {
     // Docker's own file serves on when the core knows of no value to follow.
     if (result.outcome === 'absent') continue;
-    const name = `${BOUND_MARK}swarm-${index}`;
+    const name = `${HIDDEN_MARK}swarm-${index}`;
     files.push(secretFile(name, 'bound', secret, valueOf(result), `secret ${secret.secretName}`, wish));
     granted.push({ name, kind: 'bound', target: secret.target, source: { type: 'swarm', name: secret.secretName }, ...heldOf(result), isPinned: false });
     places.set(secret.target, `bound/${name}`);

@@ -1,4 +1,5 @@
-// Live Swarm secrets where the runtime is not installed: the task runs already, with Docker's own secret files. The agent
+// Live Swarm secrets of a task that runs already, with Docker's own secret files: Docker writes down which secrets a task has only once it runs,
+// so the runtime does not see them at the create, where it is installed at all. The agent
 // resolves the secrets and bind-mounts its own file over each of Docker's on the host, from where it propagates into the
 // running container (reference: Docker gives each container's secrets a shared tmpfs). Whatever fails leaves Docker's value.
 
@@ -37,10 +38,11 @@ export class SwarmLive {
 
   /**
    * Makes the Swarm secrets of a running task follow the core.
-   * @returns the record of what is served; undefined when none of the secrets is Purser's
-   * @throws when the core cannot say or a mount fails; nothing is left behind then
+   * @param isAddition the task has a tree already, which gets these files too
+   * @returns the record of what is served now; undefined when none of the secrets is Purser's
+   * @throws when the core cannot say or a mount fails; nothing is left behind then, but files in the tree that was there, which nothing leads to
    */
-  async attach(facts: ContainerFacts, dockerRoot: string): Promise<ContainerRecord | undefined> {
+  async attach(facts: ContainerFacts, dockerRoot: string, isAddition = false): Promise<ContainerRecord | undefined> {
     const { pid } = facts;
     const workload = await workloadOf(facts.container, this.#options.docker);
     // Docker has one file per secret, however many references with different modes there are: the first one counts.
@@ -58,11 +60,11 @@ export class SwarmLive {
       overMounts: placed.granted.map((file, index) => ({ name: file.name, over: join(dockerRoot, 'containers', workload.id, 'mounts', 'secrets', swarm[index]?.secret.secretId ?? '') })),
     };
     try {
-      await this.#options.trees.add({ id: workload.id, cgroupPath: await cgroupOf(pid, workload.id), files: placed.files });
+      await this.#options.trees.add({ id: workload.id, cgroupPath: await cgroupOf(pid, workload.id), files: placed.files, isAddition });
       await this.mount(record, pid);
     } catch (error) {
       await this.detach(record);
-      await this.#options.trees.remove(workload.id);
+      if (!isAddition) await this.#options.trees.remove(workload.id);
       throw error;
     } finally {
       for (const { content } of placed.files) content.fill(0);
@@ -77,7 +79,7 @@ export class SwarmLive {
       if (!mounted.has(over)) await bindReadOnly(join(this.#options.mountRoot, record.workload.id, 'bound', name), over);
     }
     const inside = new Map((await mountsOf(pid)).map((entry) => [entry.mountPoint, entry.type]));
-    const unseen = record.files.find(({ target }) => inside.get(target)?.startsWith('fuse') !== true);
+    const unseen = record.files.find(({ name, target }) => record.overMounts.some((mount) => mount.name === name) && inside.get(target)?.startsWith('fuse') !== true);
     if (unseen === undefined) return;
     throw new PurserError('ERR_FUSE_UNAVAILABLE', `the mount over the Swarm secret at ${unseen.target} does not reach the container`,
       { hint: 'install the runtime (purser runtime install), or make the mount of Docker\'s data root shared' });

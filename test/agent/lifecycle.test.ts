@@ -154,15 +154,15 @@ const swarm = (target = 'pw'): World => ({ secrets: [{ ...SECRET, File: { ...SEC
 test('create swaps the source of a Swarm secret that is Purser\'s, with its owner and mode', async () => {
   const { create, config, trees } = await world(swarm());
   await create();
-  assert.deepEqual(config().mounts.at(-1), { destination: '/run/secrets/pw', type: 'bind', source: `/run/purser/ro/${ID}/bound/@swarm-0`, options: ['rbind', 'ro'] });
-  assert.deepEqual(trees.served.get(ID)?.files.map(({ name, kind, uid, gid, mode }) => [name, kind, uid, gid, mode]), [['@swarm-0', 'bound', 7, 8, 0o440]]);
+  assert.deepEqual(config().mounts.at(-1), { destination: '/run/secrets/pw', type: 'bind', source: `/run/purser/ro/${ID}/bound/$swarm-0`, options: ['rbind', 'ro'] });
+  assert.deepEqual(trees.served.get(ID)?.files.map(({ name, kind, uid, gid, mode }) => [name, kind, uid, gid, mode]), [['$swarm-0', 'bound', 7, 8, 0o440]]);
 });
 
 test('create gives a Swarm secret and a label\'s file a place each', async () => {
   const { create, config, trees } = await world({ ...swarm(), ...DB });
   await create();
   assert.deepEqual(config().mounts.slice(1).map(({ destination }) => destination), ['/run/secrets', '/run/secrets/pw']);
-  assert.deepEqual(trees.served.get(ID)?.files.map(({ name, kind }) => [name, kind]), [['db', 'versioned'], ['@swarm-0', 'bound'], ['pw', 'placeholder']]);
+  assert.deepEqual(trees.served.get(ID)?.files.map(({ name, kind }) => [name, kind]), [['db', 'versioned'], ['$swarm-0', 'bound'], ['pw', 'placeholder']]);
 });
 
 test('create leaves Docker\'s own Swarm secrets alone, and starts with Docker\'s value when the core is away or refuses', async () => {

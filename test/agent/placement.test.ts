@@ -53,9 +53,9 @@ test('placeFiles() swaps the source of Swarm secrets, each reference with its ow
     swarm: [{ secret: secret('/run/secrets/db', 0o444), result: value('v') }, { secret: secret('/etc/db', 0o400), result: value('v') }],
     mountsBelow: [{ destination: '/run/secrets/db', isDirectory: false }],
   }));
-  assert.deepEqual([...swaps], [['/run/secrets/db', 'bound/@swarm-0'], ['/etc/db', 'bound/@swarm-1']]);
+  assert.deepEqual([...swaps], [['/run/secrets/db', 'bound/$swarm-0'], ['/etc/db', 'bound/$swarm-1']]);
   assert.equal(mounts.size, 0, 'no directory is mounted for Swarm secrets alone');
-  assert.deepEqual(files.map(({ name, kind, uid, mode }) => [name, kind, uid, mode]), [['@swarm-0', 'bound', 1, 0o444], ['@swarm-1', 'bound', 1, 0o400]]);
+  assert.deepEqual(files.map(({ name, kind, uid, mode }) => [name, kind, uid, mode]), [['$swarm-0', 'bound', 1, 0o444], ['$swarm-1', 'bound', 1, 0o400]]);
   assert.deepEqual(granted.map(({ source }) => source), [{ type: 'swarm', name: 'db' }, { type: 'swarm', name: 'db' }]);
 });
 

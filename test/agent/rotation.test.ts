@@ -136,14 +136,14 @@ test('changed() moves all fields of one secret in one replace and asks for nothi
   containers.put(record(1, [
     file({ name: 'user', field: 'user', source: { type: 'reference', text: `purser://${PATH}#user` } }), file(),
     file({ name: 'other', path: 'secret/other', source: { type: 'reference', text: 'purser://secret/other' } }),
-    file({ name: '@swarm-0', kind: 'bound', source: { type: 'swarm', name: 'db' } }),
+    file({ name: '$swarm-0', kind: 'bound', source: { type: 'swarm', name: 'db' } }),
   ]));
   core.versions.set(PATH, 2);
   rotation.changed(PATH, 2);
   await rotation.settled();
   assert.deepEqual(core.asked[0]?.workloads[0]?.references, [`purser://${PATH}#user`, `purser://${PATH}#password`]);
   assert.deepEqual(core.asked[0]?.workloads[0]?.swarm_secrets, ['db']);
-  assert.deepEqual(replaced.map((step) => step.map(({ name }) => name)), [['user', 'pw', '@swarm-0']]);
+  assert.deepEqual(replaced.map((step) => step.map(({ name }) => name)), [['user', 'pw', '$swarm-0']]);
 });
 
 test('changed() does not move what is pinned to a version or absent', async () => {

@@ -16,7 +16,7 @@ for (const runtime of [true, false]) {
       purser = await Installation.start({ driver: true, runtime });
     });
     after(async () => {
-      await run('docker', ['service', 'rm', 'app', 'denied']);
+      await run('docker', ['service', 'rm', 'app', 'both', 'denied']);
       await eventually('the tasks to end', async () => (await docker('ps', '--quiet')) === '');
       await purser.stop();
       await docker('swarm', 'leave', '--force');
@@ -48,6 +48,28 @@ for (const runtime of [true, false]) {
         const usage = JSON.parse(await purser.purser('usage', '--secret', 'secret/db/prod', '--format', 'json')) as { service?: string; version: number; released_time: string | null }[];
         return usage.some((holding) => holding.service === 'app' && holding.version === VALUES.length && holding.released_time === null);
       });
+    });
+
+    if (runtime) test('a task with references has them and the Swarm secret, and all follow rotations and the next agent', async () => {
+      await purser.put('secret/db/both', { password: 'one' });
+      await docker('secret', 'create', '--driver', 'purser', '--label', 'purser.ref=purser://secret/db/both#password', 'both');
+      await docker('service', 'create', '--quiet', '--detach', '--no-resolve-image', '--endpoint-mode', 'dnsrr', '--stop-grace-period', '1s', '--name', 'both', '--secret', 'both',
+        '--env', 'PW=purser://secret/db/both#password', '--container-label', 'purser.file.own=purser://secret/db/both#password', '--container-label', 'purser.file.away=purser://secret/db/both#password',
+        '--container-label', 'purser.file.away.path=/etc/away', 'busybox:latest', 'sh', '-c', 'echo "$PW"; exec sleep 600');
+      const id = await eventually('the task', async () => await docker('ps', '--quiet', '--no-trunc', '--filter', 'label=com.docker.swarm.service.name=both') || undefined, 60_000);
+      const values = (): Promise<string> => docker('exec', id, 'sh', '-c', 'cat /run/secrets/both /run/secrets/own /etc/away; echo " $PW"');
+      assert.equal(await values(), 'oneoneone one');
+      assert.equal(await docker('logs', id), 'one');
+      await eventually('the live file', async () => (await docker('exec', id, 'sh', '-c', 'grep " /run/secrets/both " /proc/self/mountinfo | tail -n 1')).includes('fuse'));
+      await purser.put('secret/db/both', { password: 'two' });
+      await eventually('the second value', async () => (await values()) === 'twotwotwo two');
+      await purser.end('agent', 'SIGKILL');
+      await purser.startAgent();
+      await purser.put('secret/db/both', { password: 'three' });
+      await eventually('the third value', async () => (await values()) === 'threethreethree three', 20_000);
+      const held = JSON.parse(await purser.purser('usage', '--container', id, '--format', 'json')) as { target: string; version: number }[];
+      assert.deepEqual(held.filter(({ target }) => target.startsWith('/')).map(({ target, version }) => [target, version]).sort(), [['/etc/away', 3], ['/run/secrets/both', 3], ['/run/secrets/own', 3]]);
+      await docker('service', 'rm', 'both');
     });
 
     test('a reference that no role grants fails the task', async () => {

@@ -120,7 +120,7 @@ export class SecretFilesystem {
   }
 
   /**
-   * Makes a container's tree exactly this. Called again with the same tree it changes nothing; changed files get new versions and events.
+   * Makes a container's tree exactly this, or adds these files to it. Called again with the same tree it changes nothing; changed files get new versions and events.
    * @throws ERR_WORKLOAD_INVALID, ERR_STORAGE_FULL; nothing has changed then
    */
   async add(tree: ContainerTree): Promise<void> {

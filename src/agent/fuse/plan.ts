@@ -31,6 +31,8 @@ export interface ContainerTree {
   /** For the mount of a volume: the container whose processes may read; nobody may while it is undefined. */
   readonly readerId?: string | undefined;
   readonly files: readonly SecretFile[];
+  /** The files come to those that a container has already; otherwise they are all that it has. */
+  readonly isAddition?: boolean;
 }
 
 export interface ContainerUpdate {
@@ -95,7 +97,7 @@ class Allocator {
   }
 }
 
-/** Records that make the container exactly `wish`; files that stay as they are keep their versions. */
+/** Records that make the container exactly `wish`, or add it; files that stay as they are keep their versions. */
 export function planAdd(tree: Tree, nextId: number, wish: ContainerTree, now: number, hasContent: HasContent): Plan {
   checkTree(wish);
   const ids = new Allocator(nextId);
@@ -112,8 +114,9 @@ export function planAdd(tree: Tree, nextId: number, wish: ContainerTree, now: nu
     records.push({ type: 'version', container: wish.id, file: id, id: ids.take(), version, generation: (container?.generation ?? 0) + 1, time: now, uid, gid, mode, value: content });
   }
   // Drops come before the rest: a name may return with another kind.
-  const drops = [...existing].map((file): StateRecord => ({ type: 'drop-file', container: wish.id, file: file.id }));
-  const head: StateRecord[] = container !== undefined && container.cgroupPath === wish.cgroupPath && container.readerId === wish.readerId && drops.length === 0 ? [] : [{
+  const drops = wish.isAddition === true ? [] : [...existing].map((file): StateRecord => ({ type: 'drop-file', container: wish.id, file: file.id }));
+  const isSame = container !== undefined && (wish.isAddition === true || (container.cgroupPath === wish.cgroupPath && container.readerId === wish.readerId));
+  const head: StateRecord[] = isSame && drops.length === 0 ? [] : [{
     type: 'container', id: wish.id, cgroupPath: wish.cgroupPath, readerId: wish.readerId, generation: container?.generation ?? 0, node: container?.directory.node ?? ids.take(),
     filesNode: container?.filesDirectory.node ?? ids.take(), boundNode: container?.boundDirectory.node ?? ids.take(),
   }];

@@ -160,6 +160,15 @@ describe('the mounted filesystem', { skip, timeout: 600_000 }, () => {
     assert.equal(cat.version, 7);
   });
 
+  test('an addition leaves the files that are there', async () => {
+    const { id, cgroup, path } = await container(secret('pw', 'hunter2'), secret('single', 's', { kind: 'bound' }));
+    await server.run({ op: 'add', tree: { id, cgroupPath: cgroup.path, isAddition: true, files: [secret('late', 'added', { kind: 'bound' })] } });
+    assert.equal((await runIn(cgroup, ['cat', path('files', 'pw'), path('bound', 'single'), path('bound', 'late')])).stdout, 'hunter2sadded');
+    await server.run({ op: 'add', tree: { id, cgroupPath: cgroup.path, files: [secret('late', 'added', { kind: 'bound' })] } });
+    assert.equal((await runIn(cgroup, ['ls', path('files')])).stdout, '');
+    assert.equal((await runIn(cgroup, ['cat', path('bound', 'late')])).stdout, 'added');
+  });
+
   test('nothing in the mount can be changed by a container', async () => {
     const { cgroup, path } = await container(secret('pw', 'hunter2', { mode: 0o666 }), secret('single', 'x', { kind: 'bound', mode: 0o666 }));
     const file = path('files', 'pw');
