@@ -29,13 +29,14 @@ export interface Occurrence {
   readonly gid: number;
 }
 
+/** How long after events the main thread ticks. */
 export const FLUSH_MS = 250;
 const MAX_ENTRIES = 1024;
 
 export class EventFold {
   readonly #callers: Callers;
   #entries = new Map<string, FileEvent>();
-  #lastFlush = -Infinity;
+  #isTickOwed = false;
 
   constructor(callers: Callers) {
     this.#callers = callers;
@@ -58,12 +59,16 @@ export class EventFold {
     this.#entries.set(isFolded ? `0/${subject}` : key, { type, containerId, name, version, process: who, count: 1, firstTime: now, lastTime: now });
   }
 
-  /** The folded events, when there are any and the last flush is long enough ago (or `isForced`). */
-  flush(now: number, isForced = false): FileEvent[] | undefined {
-    if (this.#entries.size === 0 || (!isForced && now - this.#lastFlush < FLUSH_MS)) return undefined;
+  /**
+   * The folded events, when there are any. Whoever gets some owes a tick, and until it comes further ones are held back: a clock would not do,
+   * because what it holds back after the last tick would wait for another request.
+   */
+  flush(isTick = false): FileEvent[] | undefined {
+    if (isTick) this.#isTickOwed = false;
+    if (this.#entries.size === 0 || this.#isTickOwed) return undefined;
     const events = [...this.#entries.values()];
     this.#entries = new Map();
-    this.#lastFlush = now;
+    this.#isTickOwed = true;
     return events;
   }
 }

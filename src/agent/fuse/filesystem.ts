@@ -280,7 +280,7 @@ export class SecretFilesystem {
       case 'failed': this.#settle(report.sequence)?.reject(errorOf(report.failure)); break;
       case 'events':
         for (const event of report.events) this.#options.onEvent(event);
-        this.#wake(FLUSH_MS); // what is folded meanwhile has no other way out when no request follows
+        this.#wake(FLUSH_MS); // the tick that is owed for them
         break;
       case 'waiting': this.#wake(WAIT_MS); break;
       case 'lost': this.#lose(report.failure); break;

@@ -154,8 +154,8 @@ class Loop {
     }
   }
 
-  #flushEvents(isForced: boolean): void {
-    const events = this.#server.events.flush(Date.now(), isForced);
+  #flushEvents(isTick: boolean): void {
+    const events = this.#server.events.flush(isTick);
     if (events !== undefined) this.#post({ type: 'events', events });
   }
 
