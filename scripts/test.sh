@@ -43,8 +43,9 @@ for _ in $(seq 50); do
   [ -n "$(left)" ] || break
   sleep 0.1
 done
-if [ -n "$(left | tee /dev/stderr)" ]; then
-  echo "test: the lines above were left behind by the tests" >&2
+remains=$(left)
+if [ -n "$remains" ]; then
+  printf '%s\ntest: the lines above were left behind by the tests\n' "$remains" >&2
   exit 1
 fi
 echo "no process, mount, namespace, bridge, firewall rule or cgroup was left behind"
