@@ -90,7 +90,8 @@ export class RuntimeSocket {
       if (environment !== undefined) answer = environmentLine(environment);
     } catch (error) {
       answer = `error ${oneLine(describe(error))}`;
-      this.#options.log.warn({ reason: answer.slice(6) }, 'runtime request refused');
+      // Who connects and says nothing only looks whether the agent is there, as purser doctor does.
+      if (socket.bytesRead > 0 || !socket.readableEnded) this.#options.log.warn({ reason: answer.slice(6) }, 'runtime request refused');
     }
     if (socket.destroyed) return eraseEnvironment(environment);
     socket.once('close', () => { eraseEnvironment(environment); });

@@ -84,6 +84,14 @@ test('RuntimeSocket sends the references of a strict container behind the values
   await eventually('that they are erased', () => [...values, ...references].every((byte) => byte === 0));
 });
 
+test('RuntimeSocket logs a request that it refuses, and nobody who only looks whether it is there', async () => {
+  const { path, logged } = await listen({});
+  assert.match(await ask(path, (socket) => socket.end()), /^error /);
+  assert.equal(logged(), '');
+  assert.match(await ask(path, (socket) => socket.end('x')), /^error /);
+  assert.match(logged(), /runtime request refused/);
+});
+
 test('RuntimeSocket says nothing of an error that is not Purser\'s', async () => {
   const { path } = await listen({ handler: async () => { throw new Error('hunter2'); } });
   assert.equal(await ask(path, (socket) => socket.write(`${CREATE}\n`)), 'error purser: the agent failed, see its log\n');
