@@ -51,7 +51,7 @@ async function run(...args: string[]): Promise<string> {
 }
 
 for (const [args, expected] of [
-  [['--secret', 'secret/x'], /^SECRET +VERSION +CONTAINER +IMAGE +NODE +SERVICE +STATE +SINCE +OPENS.*\nsecret\/x#f +1 +name-a \(a{12}\) +image +n1 .* held .* 3 .*\/bin\/cat \(uid 0\)/],
+  [['--secret', 'secret/x'], /^SECRET +VERSION +CONTAINER +TARGET +IMAGE +NODE +SERVICE +STATE +SINCE +OPENS.*\nsecret\/x#f +1 +name-a \(a{12}\) +\/run\/secrets\/secret\/x +image +n1 .* held .* 3 .*\/bin\/cat \(uid 0\)/],
   [['--secret', 'secret/x', '--all'], /name-b.*released/],
   [['--container', 'name-a', '--unread'], /^[^\n]*\nsecret\/y#f [^\n]* never *\n?$/],
   [['--processes', '--secret', 'secret/x'], /read +\/bin\/cat +0 +1 +3[\s\S]*refused +\/bin\/ls/],

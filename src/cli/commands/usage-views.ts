@@ -34,9 +34,9 @@ const programOf = ({ executable, name, uid }: Process) => `${executable || name}
 
 export const VIEWS = {
   holdings: {
-    path: '', list: 'holdings', columns: ['secret', 'version', 'container', 'image', 'node', 'service', 'state', 'since', 'opens', 'last_opened', 'read_by', 'on_rotate'],
+    path: '', list: 'holdings', columns: ['secret', 'version', 'container', 'target', 'image', 'node', 'service', 'state', 'since', 'opens', 'last_opened', 'read_by', 'on_rotate'],
     row: (holding: Holding) => ({
-      secret: secretOf(holding), version: holding.version, container: containerOf(holding), image: holding.image, node: holding.node, service: holding.service,
+      secret: secretOf(holding), version: holding.version, container: containerOf(holding), target: holding.target, image: holding.image, node: holding.node, service: holding.service,
       state: holding.released_time === null ? 'held' : `released ${holding.released_time}`, since: holding.granted_time,
       opens: holding.opens, last_opened: holding.last_opened_time ?? (holding.target.startsWith('env:') ? 'variable' : 'never'),
       read_by: [...new Set(holding.processes.map(programOf))].join(' '),
