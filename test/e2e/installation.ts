@@ -102,8 +102,11 @@ export class Installation {
 
   /** As its systemd unit does: root without a capability. */
   async startDriver(): Promise<void> {
+    const timesReady = (): number => existsSync(join(this.logDirectory, 'driver.log')) ? this.log('driver').split('driver ready').length - 1 : 0;
+    const before = timesReady();
     this.#spawn('driver', 'setpriv', ['--bounding-set=-all', '--inh-caps=-all', '--no-new-privs', PURSER, 'driver', '--state-dir', this.stateDirectory, '--metrics', `unix:${this.metricsSocket('driver')}`]);
-    await eventually('the driver', () => this.answers('/run/docker/plugins/purser.sock'));
+    // Its own word: the agent answers on the same path until the driver takes it.
+    await eventually('the driver', () => timesReady() > before);
   }
 
   /** Where agent and driver serve their metrics. */
