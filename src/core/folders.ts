@@ -1,25 +1,28 @@
-// Walks and wipes of a folder of a View, page by page: a folder of any size costs bounded memory, and other work runs in between.
+// Walks and wipes of a folder, page by page: a folder of any size costs bounded memory, and other work runs in between.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { View } from './view.ts';
 
 const PAGE = 1_000;
 
-/** The keys of all records below `prefix` (empty, or ending in '/'), relative to the view, in byte order. */
-export async function* keysBelow(view: View, prefix: string): AsyncGenerator<string> {
-  for await (const name of namesIn(view, prefix)) {
-    if (name.endsWith('/')) yield* keysBelow(view, prefix + name);
+/**
+ * The keys of all records below `prefix` (empty, or ending in '/'), relative to the view, in byte order. In memory there is a page for each
+ * level of the path.
+ */
+export async function* keysBelow(view: Pick<View, 'list'>, prefix: string, size = PAGE): AsyncGenerator<string> {
+  for await (const name of namesIn(view, prefix, size)) {
+    if (name.endsWith('/')) yield* keysBelow(view, prefix + name, size);
     else yield prefix + name;
   }
 }
 
-/** The immediate children of `prefix`, as View.list gives them. */
-export async function* namesIn(view: View, prefix: string): AsyncGenerator<string> {
+/** The immediate children of `prefix`, as View.list gives them. @param size of a page */
+export async function* namesIn(view: Pick<View, 'list'>, prefix: string, size = PAGE): AsyncGenerator<string> {
   for (let after: string | undefined; ;) {
-    const page = await view.list(prefix, after === undefined ? { limit: PAGE } : { after, limit: PAGE });
+    const page = await view.list(prefix, after === undefined ? { limit: size } : { after, limit: size });
     yield* page;
     after = page.at(-1);
-    if (page.length < PAGE) return;
+    if (page.length < size) return;
     await nextTurn();
   }
 }
