@@ -40,10 +40,10 @@ fi
 say "nothing left behind"
 left() { scripts/leftovers.sh > .leftovers-after; comm -13 <(sort .leftovers-before) <(sort .leftovers-after); }
 for _ in $(seq 50); do
-  [ -n "$(left)" ] || break
+  remains=$(left)
+  [ -n "$remains" ] || break
   sleep 0.1
 done
-remains=$(left)
 if [ -n "$remains" ]; then
   printf '%s\ntest: the lines above were left behind by the tests\n' "$remains" >&2
   exit 1
