@@ -1,11 +1,10 @@
 // What the barrier knows about an audit file: its keys, and where its chain stood at least (FORMAT.md 2). With it a cut or
 // replaced file is found when the device is opened.
 
-import { createSecretKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
 
 import type { View } from '../core/view.ts';
+import { MacKey } from '../crypto/mac.ts';
 import { randomBytes } from '../crypto/random.ts';
 import { wipe } from '../lib/bytes.ts';
 import { PurserError } from '../lib/errors.ts';
@@ -24,8 +23,8 @@ export interface Anchor {
 }
 
 export interface AuditKeys {
-  readonly hmacKey: KeyObject;
-  readonly chainKey: KeyObject;
+  readonly hmacKey: MacKey;
+  readonly chainKey: MacKey;
 }
 
 export class AnchorRecord {
@@ -48,7 +47,7 @@ export class AnchorRecord {
       ]);
     }
     if (bytes.length !== 64) throw new PurserError('ERR_RECORD_INVALID', 'the stored keys of an audit device are not 64 bytes long');
-    const keys = { hmacKey: createSecretKey(bytes.subarray(0, 32)), chainKey: createSecretKey(bytes.subarray(32)) };
+    const keys = { hmacKey: new MacKey(bytes.subarray(0, 32)), chainKey: new MacKey(bytes.subarray(32)) };
     wipe(bytes);
     return new AnchorRecord(view, keys);
   }
@@ -57,7 +56,7 @@ export class AnchorRecord {
   async load(): Promise<Anchor> {
     const bytes = await this.#view.get('anchor') ?? new Uint8Array(0);
     const { seq, mac, size } = decodeRecord(bytes, anchorSchema, 'audit anchor');
-    return { head: { seq, mac: Buffer.from(mac, 'hex') }, size };
+    return { head: { seq, mac }, size };
   }
 
   save(anchor: Anchor): Promise<void> {
@@ -66,5 +65,5 @@ export class AnchorRecord {
 }
 
 function encode({ head, size }: Anchor): Uint8Array {
-  return encodeRecord({ v: 1, seq: head.seq, mac: Buffer.from(head.mac).toString('hex'), size });
+  return encodeRecord({ v: 1, seq: head.seq, mac: head.mac, size });
 }

@@ -2,9 +2,10 @@
 // accepted only when a torn-marker of the chain itself names their length and hash.
 
 import { createHash } from 'node:crypto';
-import type { Hash as RunningHash, KeyObject } from 'node:crypto';
+import type { Hash as RunningHash } from 'node:crypto';
 
-import { constantTimeEqual } from '../lib/bytes.ts';
+import type { MacKey } from '../crypto/mac.ts';
+import { constantTimeEqual, utf8 } from '../lib/bytes.ts';
 import { nextHead, parseLine } from './chain.ts';
 import type { Head, Link } from './chain.ts';
 import type { Line } from './lines.ts';
@@ -29,7 +30,7 @@ export interface Problem {
 interface Torn { readonly hash: RunningHash; readonly line: number; bytes: number }
 
 export class ChainWalk {
-  readonly #key: KeyObject;
+  readonly #key: MacKey;
   #head: Head | undefined;
   #first: Head | undefined;
   #lines = 0;
@@ -37,7 +38,7 @@ export class ChainWalk {
   #torn: Torn | undefined;
 
   /** @param head where the chain stands before the first line; undefined: the first line is the beginning of a file */
-  constructor(key: KeyObject, head?: Head) {
+  constructor(key: MacKey, head?: Head) {
     this.#key = key;
     this.#head = head;
     this.#first = head;
@@ -74,14 +75,14 @@ export class ChainWalk {
     const marker = parseMarker(link.body);
     if (this.#head === undefined) {
       if (marker?.event !== 'begin') return this.#problem(this.#torn === undefined ? 'removed' : 'foreign', 'the file does not begin with its first line', 1);
-      this.#head = this.#first = { seq: link.seq - 1, mac: Buffer.from(marker.previous, 'hex') };
+      this.#head = this.#first = { seq: link.seq - 1, mac: marker.previous };
     }
     if (this.#torn !== undefined && marker?.event !== 'torn') return this.#problem('foreign', 'this is not a line of an audit file', this.#torn.line);
     const expected = this.#head.seq + 1;
     if (link.seq > expected) return this.#problem('removed', `lines ${expected} to ${link.seq - 1} of the chain are missing`);
     if (link.seq < expected) return this.#problem('repeated', `line ${link.seq} of the chain comes again or late`);
     const head = nextHead(this.#key, this.#head, link.body);
-    if (!constantTimeEqual(head.mac, link.mac)) return this.#problem('altered', 'the line was altered');
+    if (!constantTimeEqual(utf8(head.mac), utf8(link.mac))) return this.#problem('altered', 'the line was altered');
     if (marker?.event === 'torn' && !this.#closeTorn(marker)) return this.#problem('altered', 'what was torn here was altered or removed');
     this.#head = head;
     return undefined;

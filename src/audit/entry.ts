@@ -4,6 +4,7 @@
 
 import type { JsonObject, JsonValue } from '../core/logical.ts';
 import { isJsonObject } from '../lib/json.ts';
+import { Memo } from '../lib/memo.ts';
 
 export interface AuditAuth {
   readonly clientToken?: string;
@@ -29,34 +30,36 @@ export interface AuditRequest {
   readonly operation: string;
   /** Mount-qualified, as routed. */
   readonly path: string;
-  readonly mountPoint?: string;
-  readonly mountType?: string;
-  readonly mountAccessor?: string;
-  readonly clientToken?: string;
-  readonly clientTokenAccessor?: string;
-  readonly data?: JsonObject | null;
+  readonly mountPoint?: string | undefined;
+  readonly mountType?: string | undefined;
+  readonly mountAccessor?: string | undefined;
+  readonly clientToken?: string | undefined;
+  readonly clientTokenAccessor?: string | undefined;
+  readonly data?: JsonObject | null | undefined;
   /** The data of request and response is a secret as a whole, its numbers included. Not logged. */
   readonly isSecretThroughout?: boolean;
   readonly remoteAddress?: string;
   readonly remotePort?: number;
-  readonly wrapTtlSeconds?: number;
+  readonly wrapTtlSeconds?: number | undefined;
   /** Only headers that carry no secret. */
   readonly headers?: Readonly<Record<string, readonly string[]>>;
+  /** Filled by the renderer that was asked last: this part as text, for the other entry of the request. Not logged. */
+  rendering?: { readonly by: EntryRenderer; readonly text: string } | undefined;
 }
 
 export interface AuditResponse {
   /** The `auth` object of the envelope, as the client gets it; token and accessor in it are hashed. */
-  readonly auth?: JsonObject;
-  readonly leaseId?: string;
-  readonly data?: JsonObject | null;
+  readonly auth?: JsonObject | undefined;
+  readonly leaseId?: string | undefined;
+  readonly data?: JsonObject | null | undefined;
   /** Stands for a response that has only `data` (LogicalResponse.sameData): its rendering is kept by it. */
   readonly sameData?: object;
-  readonly warnings?: readonly string[];
-  readonly wrapInfo?: JsonObject;
+  readonly warnings?: readonly string[] | undefined;
+  readonly wrapInfo?: JsonObject | undefined;
 }
 
 export interface AuditEntry {
-  readonly auth?: AuditAuth;
+  readonly auth?: AuditAuth | undefined;
   readonly request: AuditRequest;
   /** Only in response entries. */
   readonly response?: AuditResponse;
@@ -65,13 +68,6 @@ export interface AuditEntry {
 }
 
 export type EntryType = 'request' | 'response';
-
-export interface Hashes {
-  /** Keyed hash of one string, with its prefix. */
-  readonly hash: (value: string) => string;
-  /** The same, for strings that come again with other requests: tokens and accessors, never values. */
-  readonly hashCached: (value: string) => string;
-}
 
 export interface RenderOptions {
   /** False: accessors are logged in clear, so that an operator can revoke by them. Default true. */
@@ -82,6 +78,7 @@ export interface RenderOptions {
 
 /** Longer lists of keys are logged as their number: hashing them would hold up everybody else. */
 const MAX_LISTED_KEYS = 1_000;
+const REMEMBERED_HASHES = 4_096;
 /** The member of requests and responses of kv version 2 that holds the secret itself. */
 const SECRET_CONTENT = 'data';
 const SECRET_AUTH_FIELDS = ['client_token', 'accessor'];
@@ -89,13 +86,19 @@ const SECRET_WRAP_FIELDS = ['token', 'accessor', 'wrapped_accessor'];
 const ACCESSOR_FIELDS = ['accessor', 'wrapped_accessor'];
 
 export class EntryRenderer {
-  readonly #hashes: Hashes;
+  readonly #hash: (value: string) => string;
+  /** For what comes again with other requests: tokens and accessors, never values. */
+  readonly #remembered: Memo;
   readonly #rendered = new WeakMap<object, string>();
   readonly #hashesAccessors: boolean;
   readonly #longestList: number;
+  #lastMs = NaN;
+  #lastTime = '';
 
-  constructor(hashes: Hashes, { hashAccessors = true, elideLists = false }: RenderOptions = {}) {
-    this.#hashes = hashes;
+  /** @param hash the keyed hash of one string, with its prefix */
+  constructor(hash: (value: string) => string, { hashAccessors = true, elideLists = false }: RenderOptions = {}) {
+    this.#hash = hash;
+    this.#remembered = new Memo(REMEMBERED_HASHES, hash);
     this.#hashesAccessors = hashAccessors;
     this.#longestList = elideLists ? 0 : MAX_LISTED_KEYS;
   }
@@ -103,12 +106,23 @@ export class EntryRenderer {
   /** @returns a JSON object as text; the device adds the chain as its last member */
   render(type: EntryType, entry: AuditEntry, timeMs: number): string {
     const { auth, request, response, error } = entry;
-    let text = `{"time":"${new Date(timeMs).toISOString()}","type":"${type}"`;
+    let text = `{"time":"${this.#time(timeMs)}","type":"${type}"`;
     if (auth !== undefined) text += `,"auth":${this.#rendered.get(auth) ?? this.#keep(auth, this.#auth(auth))}`;
-    text += `,"request":${this.#rendered.get(request) ?? this.#keep(request, this.#request(request))}`;
+    text += `,"request":${this.#requestText(request)}`;
     if (type === 'response' && response !== undefined) text += `,"response":${this.#responseText(response, request)}`;
     if (error !== undefined) text += `,"error":${JSON.stringify(error)}`;
     return `${text}}`;
+  }
+
+  /** RFC 3339; entries of one turn of the event loop share the millisecond. */
+  #time(ms: number): string {
+    if (ms !== this.#lastMs) this.#lastTime = new Date(this.#lastMs = ms).toISOString();
+    return this.#lastTime;
+  }
+
+  #requestText(request: AuditRequest): string {
+    if (request.rendering?.by !== this) request.rendering = { by: this, text: JSON.stringify(this.#request(request)) };
+    return request.rendering.text;
   }
 
   #responseText(response: AuditResponse, request: AuditRequest): string {
@@ -172,7 +186,7 @@ export class EntryRenderer {
   }
 
   #secret(value: string | undefined): string | undefined {
-    return value === undefined || value === '' ? undefined : this.#hashes.hashCached(value);
+    return value === undefined || value === '' ? undefined : this.#remembered.get(value);
   }
 
   #accessor(value: string | undefined): string | undefined {
@@ -189,20 +203,21 @@ export class EntryRenderer {
    * @param seen hashes of this list: its items resemble each other, a hundred containers with the same labels for one
    */
   #hashed(value: JsonValue, isSecret = false, seen?: Map<string, string>): JsonValue {
-    if (typeof value === 'string') return value === '' ? this.#hashes.hashCached('') : this.#hash(value, seen);
-    if (typeof value === 'number' && isSecret) return this.#hash(String(value), seen);
+    if (typeof value === 'string') return value === '' ? this.#remembered.get('') : this.#hashOnce(value, seen);
+    if (typeof value === 'number' && isSecret) return this.#hashOnce(String(value), seen);
     if (typeof value !== 'object' || value === null) return value;
     if (Array.isArray(value)) {
       const inList = seen ?? new Map<string, string>();
       return (value as readonly JsonValue[]).map((item) => this.#hashed(item, isSecret, inList));
     }
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, this.#hashed(item, isSecret || name === SECRET_CONTENT, seen)]));
+    const object = value as JsonObject;
+    return Object.fromEntries(Object.keys(object).map((name) => [name, this.#hashed(object[name]!, isSecret || name === SECRET_CONTENT, seen)]));
   }
 
-  #hash(value: string, seen: Map<string, string> | undefined): string {
-    if (seen === undefined) return this.#hashes.hash(value);
+  #hashOnce(value: string, seen: Map<string, string> | undefined): string {
+    if (seen === undefined) return this.#hash(value);
     let hash = seen.get(value);
-    if (hash === undefined) seen.set(value, hash = this.#hashes.hash(value));
+    if (hash === undefined) seen.set(value, hash = this.#hash(value));
     return hash;
   }
 }

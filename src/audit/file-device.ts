@@ -2,7 +2,6 @@
 // of the event loop share one write; a batch that cannot be written whole is refused whole and leaves no trace. The barrier
 // keeps an anchor no more than a second behind, so that a cut file is noticed at the next start.
 
-import { createHmac } from 'node:crypto';
 import { rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
@@ -30,7 +29,6 @@ const ANCHOR_DELAY_MS = 1_000;
 const ANCHOR_ENTRIES = 16_384;
 /** Entries waiting for a slow disk; beyond it requests are refused instead of filling the memory. */
 const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
-const MAX_CACHED_HASHES = 1_024;
 
 export interface FileAuditOptions {
   /** Absolute. */
@@ -58,8 +56,6 @@ export class FileAuditDevice implements AuditDevice {
   readonly #options: FileAuditOptions;
   readonly #record: AnchorRecord;
   readonly #renderer: EntryRenderer;
-  /** Hashes of the last tokens and accessors: each would cost 3 µs in every entry. */
-  readonly #hashes = new Map<string, string>();
   readonly #listeners = new Set<(line: string) => void>();
   #file: AppendFile;
   #head: Head;
@@ -75,7 +71,7 @@ export class FileAuditDevice implements AuditDevice {
   private constructor(options: FileAuditOptions, record: AnchorRecord, file: AppendFile, head: Head) {
     this.#options = options;
     this.#record = record;
-    this.#renderer = new EntryRenderer({ hash: (value) => this.hmacString(value), hashCached: (value) => this.#hashOnce(value) }, options.render);
+    this.#renderer = new EntryRenderer((value) => this.hmacString(value), options.render);
     this.#file = file;
     this.#head = head;
   }
@@ -102,15 +98,15 @@ export class FileAuditDevice implements AuditDevice {
   }
 
   hmacString(value: string): string {
-    return `hmac-sha256:${createHmac('sha256', this.#record.keys.hmacKey).update(value).digest('hex')}`;
+    return `hmac-sha256:${this.#record.keys.hmacKey.hex(value)}`;
   }
 
-  async log(type: EntryType, entry: AuditEntry): Promise<void> {
-    if (this.#isClosed) throw refused('the audit device is closed');
-    const body = this.#renderer.render(type, entry, this.#options.now());
-    if (this.#queuedBytes + body.length > MAX_QUEUED_BYTES) throw refused('too many audit entries wait for the disk');
-    this.#queuedBytes += body.length;
+  log(type: EntryType, entry: AuditEntry): Promise<void> {
     return new Promise((resolve, reject) => {
+      if (this.#isClosed) throw refused('the audit device is closed');
+      const body = this.#renderer.render(type, entry, this.#options.now());
+      if (this.#queuedBytes + body.length > MAX_QUEUED_BYTES) throw refused('too many audit entries wait for the disk');
+      this.#queuedBytes += body.length;
       this.#queue.push({ body, resolve, reject });
       this.#schedule();
     });
@@ -183,16 +179,6 @@ export class FileAuditDevice implements AuditDevice {
   #beside(name: string): string {
     if (name === '' || name.includes('/') || name.includes('\0') || name === '..' || name === '.') throw new PurserError('ERR_REQUEST_INVALID', 'the name of a rotated audit file is a plain file name');
     return join(dirname(this.#options.path), name);
-  }
-
-  #hashOnce(value: string): string {
-    let hash = this.#hashes.get(value);
-    if (hash === undefined) {
-      hash = this.hmacString(value);
-      if (this.#hashes.size >= MAX_CACHED_HASHES) this.#hashes.clear();
-      this.#hashes.set(value, hash);
-    }
-    return hash;
   }
 
   /** Everything that is logged in this turn of the event loop goes into one write. */

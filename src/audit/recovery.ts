@@ -1,8 +1,7 @@
 // Opening an audit file: finds out whether it still is what the anchor says, follows the chain behind the anchor to its end, and
 // closes off what a crash tore. Nothing is ever removed.
 
-import type { KeyObject } from 'node:crypto';
-
+import type { MacKey } from '../crypto/mac.ts';
 import { PurserError } from '../lib/errors.ts';
 import type { Anchor } from './anchor.ts';
 import type { AppendFile } from './append-file.ts';
@@ -16,7 +15,7 @@ import type { Marker } from './marker.ts';
 export interface Recovery {
   readonly file: AppendFile;
   readonly anchor: Anchor;
-  readonly chainKey: KeyObject;
+  readonly chainKey: MacKey;
   /** Why the file is begun, when it is empty. */
   readonly reason: 'created' | 'rotated' | 'replaced';
   readonly timeMs: number;
@@ -41,7 +40,7 @@ export async function recover({ file, anchor, chainKey, reason, timeMs }: Recove
   // A file can only be closed off by a chain that has begun in it.
   if (torn !== undefined && anchor.size === 0 && head.seq === anchor.head.seq) throw damaged('it was there before the audit device');
   const marker: Marker | undefined = torn !== undefined ? { event: 'torn', ...torn }
-    : file.size === 0 ? { event: 'begin', previous: Buffer.from(head.mac).toString('hex'), reason } : undefined;
+    : file.size === 0 ? { event: 'begin', previous: head.mac, reason } : undefined;
   const next = marker && sealed(renderMarker(marker, timeMs), chainKey, head);
   if (lacksEnd || next !== undefined) file.append(Buffer.from((lacksEnd ? '\n' : '') + (next?.line ?? '')));
   return next?.head ?? head;
@@ -60,12 +59,12 @@ async function requireAnchoredLine(file: AppendFile, { head, size }: Anchor): Pr
   const tail = Buffer.alloc(Math.min(size, 256));
   await file.handle.read(tail, 0, tail.length, size - tail.length);
   const link = tail.at(-1) === 10 ? parseLine(tail.subarray(0, -1)) : undefined;
-  if (link === undefined || link.seq !== head.seq || !Buffer.from(head.mac).equals(link.mac)) {
+  if (link === undefined || link.seq !== head.seq || head.mac !== link.mac) {
     throw damaged(`line ${head.seq} of the chain is not at its place`);
   }
 }
 
-function sealed(body: string, key: KeyObject, before: Head): { readonly head: Head; readonly line: string } {
+function sealed(body: string, key: MacKey, before: Head): { readonly head: Head; readonly line: string } {
   const head = nextHead(key, before, body);
   return { head, line: sealLine(body, head) };
 }

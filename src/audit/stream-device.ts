@@ -2,11 +2,10 @@
 // entry counts as logged once the kernel took all of it. Bounded in time (a stream that does not take an entry in time is
 // given up with everything waiting on it) and in memory; after a failed opening the next try waits a second.
 
-import { createHmac, createSecretKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
 import type { Writable } from 'node:stream';
 
 import type { View } from '../core/view.ts';
+import { MacKey } from '../crypto/mac.ts';
 import { randomBytes } from '../crypto/random.ts';
 import { wipe } from '../lib/bytes.ts';
 import { withDeadline } from '../lib/deadline.ts';
@@ -38,7 +37,7 @@ export interface StreamAuditOptions {
 export class StreamAuditDevice implements AuditDevice {
   readonly type: string;
   readonly #options: StreamAuditOptions;
-  readonly #key: KeyObject;
+  readonly #key: MacKey;
   readonly #renderer: EntryRenderer;
   #stream: Promise<Writable> | undefined;
   #opening = new AbortController();
@@ -46,12 +45,11 @@ export class StreamAuditDevice implements AuditDevice {
   #queuedBytes = 0;
   #isClosed = false;
 
-  private constructor(options: StreamAuditOptions, key: KeyObject) {
+  private constructor(options: StreamAuditOptions, key: MacKey) {
     this.type = options.type;
     this.#options = options;
     this.#key = key;
-    const hash = (value: string): string => this.hmacString(value);
-    this.#renderer = new EntryRenderer({ hash, hashCached: hash }, options.render);
+    this.#renderer = new EntryRenderer((value) => this.hmacString(value), options.render);
   }
 
   /** Prepares the device without opening the stream: what is away now may be there when it is needed. */
@@ -59,13 +57,13 @@ export class StreamAuditDevice implements AuditDevice {
     let bytes = await options.view.get('key');
     if (bytes === undefined) await options.view.put('key', bytes = randomBytes(32));
     if (bytes.length !== 32) throw new PurserError('ERR_RECORD_INVALID', 'the stored key of an audit device is not 32 bytes long');
-    const key = createSecretKey(bytes);
+    const key = new MacKey(bytes);
     wipe(bytes);
     return new StreamAuditDevice(options, key);
   }
 
   hmacString(value: string): string {
-    return `hmac-sha256:${createHmac('sha256', this.#key).update(value).digest('hex')}`;
+    return `hmac-sha256:${this.#key.hex(value)}`;
   }
 
   /** Opens the stream now. @throws ERR_AUDIT_REFUSED when it cannot be */

@@ -3,9 +3,9 @@
 // core runs.
 
 import { basename } from 'node:path';
-import type { KeyObject } from 'node:crypto';
 
-import { constantTimeEqual } from '../lib/bytes.ts';
+import { MacKey } from '../crypto/mac.ts';
+import { constantTimeEqual, utf8 } from '../lib/bytes.ts';
 import { messageOf } from '../lib/errors.ts';
 import type { Problem } from './chain-walk.ts';
 import { verifyFile } from './verify.ts';
@@ -36,12 +36,12 @@ export interface ChainReport {
 
 export interface Checked { readonly file: string; readonly report?: VerifyReport; readonly unreadable?: string }
 
-/** @param paths read one after the other */
-export async function verifyFiles(paths: readonly string[], chainKey: KeyObject): Promise<ChainReport> {
-  return joinReports(await checkFiles(paths, chainKey));
+/** @param paths read one after the other @param chainKey 32 bytes, as `purser audit key` exports them */
+export async function verifyFiles(paths: readonly string[], chainKey: Uint8Array): Promise<ChainReport> {
+  return joinReports(await checkFiles(paths, new MacKey(chainKey)));
 }
 
-export async function checkFiles(paths: readonly string[], chainKey: KeyObject): Promise<Checked[]> {
+export async function checkFiles(paths: readonly string[], chainKey: MacKey): Promise<Checked[]> {
   const checked: Checked[] = [];
   for (const path of paths) {
     const file = basename(path);
@@ -78,7 +78,7 @@ function gapBetween(before: { readonly file: string; readonly report: VerifyRepo
   const where = `between ${before.file} and ${after.file}`;
   if (start.seq > end.seq) return `lines ${end.seq + 1} to ${start.seq} of the chain are missing ${where}`;
   if (start.seq < end.seq) return `${after.file} begins with line ${start.seq + 1} of the chain, which ${before.file} has already`;
-  return constantTimeEqual(end.mac, start.mac) ? undefined : `the chains do not meet ${where}: they are of different devices, or one was made up`;
+  return constantTimeEqual(utf8(end.mac), utf8(start.mac)) ? undefined : `the chains do not meet ${where}: they are of different devices, or one was made up`;
 }
 
 function reportOf({ file, report, unreadable }: Checked): FileReport {

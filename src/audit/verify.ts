@@ -3,8 +3,8 @@
 import { open } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { constants } from 'node:fs';
-import type { KeyObject } from 'node:crypto';
 
+import type { MacKey } from '../crypto/mac.ts';
 import { parseLine } from './chain.ts';
 import type { Head } from './chain.ts';
 import { ChainWalk } from './chain-walk.ts';
@@ -24,7 +24,7 @@ export interface VerifyReport {
 }
 
 export interface VerifyOptions {
-  readonly chainKey: KeyObject;
+  readonly chainKey: MacKey;
   /** The file must hold at least this line. */
   readonly anchor?: Head;
   /** Read no further: the file is being written. Default: all of it. */

@@ -35,7 +35,7 @@ export function requestEntry(facts: AuditFacts): AuditEntry {
 
 /** The entry after execution, from the one before it. */
 export function responseEntry(entry: AuditEntry, response: LogicalResponse | undefined): AuditEntry {
-  return response === undefined ? entry : { ...entry, response: responseOf(response) };
+  return response === undefined ? entry : { auth: entry.auth, request: entry.request, response: responseOf(response) };
 }
 
 /** An entry of a request that failed. A foreign error's message could quote a value, so only our own messages are kept. */
@@ -74,21 +74,12 @@ function makeAuth({ tokenId, token, policies, isAllowed, grantingPolicies }: Aud
 
 function requestOf({ id, traceId, path, remoteAddress, remotePort, operation, data, mount, tokenId, token, wrapTtlSeconds }: AuditFacts): AuditRequest {
   return {
-    id, operation, path, remoteAddress, remotePort, data,
-    ...(traceId === undefined ? {} : { traceId }),
-    ...(mount?.engine.isSecretThroughout === true ? { isSecretThroughout: true } : {}),
-    ...(mount === undefined ? {} : { mountPoint: mount.path, mountType: mount.type, mountAccessor: mount.accessor }),
-    ...(tokenId === undefined ? {} : { clientToken: tokenId }),
-    ...(token === undefined ? {} : { clientTokenAccessor: token.accessor }),
-    ...(wrapTtlSeconds === undefined ? {} : { wrapTtlSeconds }),
+    id, traceId, operation, path, data, isSecretThroughout: mount?.engine.isSecretThroughout === true, remoteAddress, remotePort, wrapTtlSeconds,
+    mountPoint: mount?.path, mountType: mount?.type, mountAccessor: mount?.accessor,
+    clientToken: tokenId, clientTokenAccessor: token?.accessor, rendering: undefined,
   };
 }
 
 function responseOf({ auth, data: whole, auditData: data = whole, sameData, leaseId, warnings, wrapInfo }: LogicalResponse): AuditResponse {
-  if (sameData !== undefined && data !== undefined) return { data, sameData };
-  return {
-    ...(auth === undefined ? {} : { auth }), ...(data === undefined ? {} : { data }),
-    ...(leaseId === undefined ? {} : { leaseId }), ...(warnings === undefined ? {} : { warnings }),
-    ...(wrapInfo === undefined ? {} : { wrapInfo }),
-  };
+  return sameData !== undefined && data !== undefined ? { data, sameData } : { auth, data, leaseId, warnings, wrapInfo };
 }

@@ -7,17 +7,17 @@ import { EntryRenderer } from '../../src/audit/entry.ts';
 import type { AuditEntry } from '../../src/audit/entry.ts';
 import { CANARIES, sampleEntry } from './sample.ts';
 
-const renderer = () => new EntryRenderer({ hash: (value) => `h(${value.length})`, hashCached: (value) => `c(${value.length})` });
+const renderer = () => new EntryRenderer((value) => `h(${value.length})`);
 
 test('render() of a response entry shows the request, the caller and the answer', () => {
   assert.deepEqual(JSON.parse(renderer().render('response', { ...sampleEntry(), error: 'broken' }, 0)), {
     time: '1970-01-01T00:00:00.000Z', type: 'response',
     auth: {
-      client_token: 'c(12)', accessor: 'c(15)', display_name: 'token-ci', policies: ['app', 'default'], token_policies: ['app', 'default'],
+      client_token: 'h(12)', accessor: 'h(15)', display_name: 'token-ci', policies: ['app', 'default'], token_policies: ['app', 'default'],
       metadata: { node_id: 'n1' }, token_type: 'service', remaining_uses: 1,
     },
     request: {
-      id: '0000-1', operation: 'update', mount_point: 'secret/', mount_type: 'kv', client_token: 'c(12)', client_token_accessor: 'c(15)', path: 'secret/data/db/prod',
+      id: '0000-1', operation: 'update', mount_point: 'secret/', mount_type: 'kv', client_token: 'h(12)', client_token_accessor: 'h(15)', path: 'secret/data/db/prod',
       data: { data: { password: 'h(14)', deep: { l: ['h(13)', 'h(1)', true, null] } }, options: { cas: 3 } }, remote_address: '10.0.0.1', remote_port: 4711,
     },
     response: {
@@ -31,7 +31,7 @@ test('render() of a response entry shows the request, the caller and the answer'
 
 test('render() hashes the data of a response once for each object that stands for them', () => {
   let hashed = 0;
-  const counting = new EntryRenderer({ hash: (value) => { hashed++; return `h(${value.length})`; }, hashCached: (value) => `c(${value.length})` });
+  const counting = new EntryRenderer((value) => { hashed++; return `h(${value.length})`; });
   const answer = (sameData: object, value: string) => {
     const request = { id: '1', operation: 'read', path: 'secret/data/a' };
     return (JSON.parse(counting.render('response', { request, response: { data: { data: { a: value } }, sameData } }, 0)) as { response: unknown }).response;
@@ -41,6 +41,25 @@ test('render() hashes the data of a response once for each object that stands fo
   assert.deepEqual(answer(first, 'value'), { data: { data: { a: 'h(5)' } } });
   assert.equal(hashed, 1);
   assert.deepEqual(answer(second, 'longer value'), { data: { data: { a: 'h(12)' } } });
+});
+
+test('render() remembers the hashes of tokens and accessors, never those of values', () => {
+  const hashed: string[] = [];
+  const counting = new EntryRenderer((value) => { hashed.push(value); return 'h'; });
+  for (const id of ['1', '2']) {
+    counting.render('request', { auth: { clientToken: 'token', accessor: 'accessor' }, request: { id, operation: 'update', path: 'p', clientToken: 'token', data: { data: { a: 'value' } } } }, 0);
+  }
+  assert.deepEqual(hashed, ['token', 'accessor', 'value', 'value']);
+});
+
+test('render() writes the request of both entries alike, for each renderer by its own hash', () => {
+  const request = { id: '1', operation: 'read', path: 'p', clientToken: 'token' };
+  const [first, second] = [new EntryRenderer(() => 'first'), new EntryRenderer(() => 'second')];
+  for (const [by, hash] of [[first, 'first'], [second, 'second'], [first, 'first']] as const) {
+    for (const type of ['request', 'response'] as const) {
+      assert.deepEqual((JSON.parse(by.render(type, { request }, 0)) as { request: unknown }).request, { id: '1', operation: 'read', client_token: hash, path: 'p' });
+    }
+  }
 });
 
 test('render() of a request entry has no response, even when one is given', () => {

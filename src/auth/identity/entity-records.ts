@@ -1,9 +1,8 @@
 // Entities in a View (FORMAT.md): found by id, name and alias, and changed together with their index records. What is cached never
 // outlives a change. One process writes to the view at a time; whoever changes anything holds the store's lock.
 
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
-
 import type { View, ViewOperation } from '../../core/view.ts';
+import { MacKey } from '../../crypto/mac.ts';
 import { randomBytes } from '../../crypto/random.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { encodeRecord } from '../../lib/json-record.ts';
@@ -20,13 +19,13 @@ export type EntityChange = readonly [before: Entity | undefined, after: Entity |
 
 export class EntityRecords {
   readonly #view: View;
-  readonly #salt: KeyObject;
+  readonly #salt: MacKey;
   /** By id; the ids of merged entities lead to the one they were merged into. */
   readonly #cache = new ReadThroughCache<Entity>(CACHED);
 
   private constructor(view: View, salt: Uint8Array) {
     this.#view = view;
-    this.#salt = createSecretKey(salt);
+    this.#salt = new MacKey(salt);
   }
 
   /** Reads the salt, or makes it. @throws ERR_RECORD_INVALID when it is damaged */
@@ -132,7 +131,7 @@ export class EntityRecords {
   }
 
   #hmac(text: string): string {
-    return createHmac('sha256', this.#salt).update(text).digest('hex');
+    return this.#salt.hex(text);
   }
 }
 

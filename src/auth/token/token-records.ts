@@ -2,16 +2,15 @@
 // nor expired, and the same holds for all its ancestors. A cached answer never outlives a change; what changes an entry holds
 // its lock. One process writes to the view at a time.
 
-import { createHmac, createSecretKey } from 'node:crypto';
-import type { KeyObject } from 'node:crypto';
-
 import { dueNames, reschedule } from '../../core/due-queue.ts';
 import { keysBelow, namesIn } from '../../core/folders.ts';
 import type { View, ViewOperation } from '../../core/view.ts';
+import { MacKey } from '../../crypto/mac.ts';
 import { randomBytes } from '../../crypto/random.ts';
 import { PurserError } from '../../lib/errors.ts';
 import { encodeRecord } from '../../lib/json-record.ts';
 import { KeyedLock } from '../../lib/keyed-lock.ts';
+import { Memo } from '../../lib/memo.ts';
 import { ReadThroughCache } from '../../lib/read-through-cache.ts';
 import { parseAccessor, parseToken } from './token-record.ts';
 import type { TokenEntry } from './token-record.ts';
@@ -21,6 +20,7 @@ const ACCESSOR_LABEL = 'purser.token.accessor.v1\0';
 /** Bounds the walk from a token to its root. */
 export const MAX_DEPTH = 1_000;
 const CACHED_TOKENS = 10_000;
+const REMEMBERED_KEYS = 4_096;
 
 export interface Usable {
   readonly entry: TokenEntry;
@@ -33,14 +33,16 @@ export interface Usable {
 export class TokenRecords {
   readonly #view: View;
   readonly #now: () => number;
-  readonly #salt: KeyObject;
+  readonly #salt: MacKey;
   readonly #lock = new KeyedLock();
   readonly #cache = new ReadThroughCache<Usable>(CACHED_TOKENS);
+  /** The keys of the last tokens that were shown: each would cost a hash in every request. */
+  readonly #keys = new Memo(REMEMBERED_KEYS, (id) => this.#hmac(ID_LABEL + id));
 
   private constructor(view: View, now: () => number, salt: Uint8Array) {
     this.#view = view;
     this.#now = now;
-    this.#salt = createSecretKey(salt);
+    this.#salt = new MacKey(salt);
   }
 
   /** Reads the salt, or makes it. @throws ERR_RECORD_INVALID when it is damaged */
@@ -56,7 +58,7 @@ export class TokenRecords {
 
   /** The name under which a token is stored. */
   keyOf(id: string): string {
-    return this.#hmac(ID_LABEL + id);
+    return this.#keys.get(id);
   }
 
   async keyOfAccessor(accessor: string): Promise<string | undefined> {
@@ -174,7 +176,7 @@ export class TokenRecords {
   }
 
   #hmac(text: string): string {
-    return createHmac('sha256', this.#salt).update(text).digest('hex');
+    return this.#salt.hex(text);
   }
 }
 

@@ -1,7 +1,6 @@
 // `purser audit`: the devices, and what they recorded. search and tail ask the core, so they work from anywhere under policy; verify
 // asks the core too, or proves files alone with an exported key where no core runs.
 
-import { createSecretKey } from 'node:crypto';
 import type { Command } from 'commander';
 
 import type { ChainReport } from '../../audit/verify-files.ts';
@@ -108,7 +107,7 @@ async function verifyHere(files: readonly string[], keyFile: string): Promise<Ch
   const key = Buffer.from(readValueFile(keyFile).trim(), 'base64');
   if (key.length !== 32) throw new PurserError('ERR_CLI_USAGE', `${keyFile} is no key of an audit device`, { hint: 'purser audit key <device> --out FILE exports it' });
   const { verifyFiles } = await import('../../audit/verify-files.ts');
-  return verifyFiles(files, createSecretKey(key));
+  return verifyFiles(files, key);
 }
 
 function show(context: CommandContext, { files, gaps, sound, isSound }: ChainReport): void {
