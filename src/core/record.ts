@@ -36,19 +36,22 @@ export function openRecord(path: string, keyOf: (term: number) => Uint8Array | u
 /** The term in the header of a record, not authenticated; undefined when it has none. */
 export function termOf(record: Uint8Array): number | undefined {
   if (record.length < HEADER_BYTES || record[0] !== VERSION) return undefined;
-  return new DataView(record.buffer, record.byteOffset).getUint32(1);
+  return (record[1]! * 2 ** 24) + (record[2]! << 16 | record[3]! << 8 | record[4]!);
 }
 
 function tryOpen(path: string, keyOf: (term: number) => Uint8Array | undefined, record: Uint8Array): Uint8Array | undefined {
   const term = termOf(record);
   if (term === undefined || record.length < HEADER_BYTES + NONCE_BYTES + TAG_BYTES) return undefined;
-  const header = record.subarray(0, HEADER_BYTES);
   const key = keyOf(term);
   if (key === undefined) return undefined;
   const nonce = record.subarray(HEADER_BYTES, HEADER_BYTES + NONCE_BYTES);
-  return decrypt(key, nonce, associatedData(header, path), record.subarray(HEADER_BYTES + NONCE_BYTES));
+  return decrypt(key, nonce, associatedData(record, path), record.subarray(HEADER_BYTES + NONCE_BYTES));
 }
 
-function associatedData(header: Uint8Array, path: string): Uint8Array {
-  return Buffer.concat([header, Buffer.from(path, 'utf8')]);
+/** The first bytes of the record, and the path. */
+function associatedData(record: Uint8Array, path: string): Uint8Array {
+  const data = Buffer.allocUnsafe(HEADER_BYTES + Buffer.byteLength(path));
+  for (let i = 0; i < HEADER_BYTES; i++) data[i] = record[i]!;
+  data.write(path, HEADER_BYTES);
+  return data;
 }

@@ -18,10 +18,17 @@ const OPTIONS = { authTagLength: TAG_BYTES };
 const SUBKEY_NONCE_BYTES = 16;
 /** "expand 32-byte k", as RFC 8439 section 2.3 begins the state. */
 const SIGMA = Uint32Array.of(0x61707865, 0x3320646e, 0x79622d32, 0x6b206574);
+/** For the time of one call: every record passes here, and a dozen small arrays for each would cost as much as opening it. */
+const keyWords = new Uint32Array(KEY_BYTES / 4);
+const nonceWords = new Uint32Array(SUBKEY_NONCE_BYTES / 4);
+const subkeyWords = new Uint32Array(KEY_BYTES / 4);
+const subkey = new Uint8Array(KEY_BYTES);
+/** Its first four bytes stay zero. */
+const innerNonce = new Uint8Array(12);
 
 /** @returns ciphertext ‖ tag. A nonce must never be used twice with one key. */
 export function encrypt(key: Uint8Array, nonce: Uint8Array, associatedData: Uint8Array, plaintext: Uint8Array): Uint8Array {
-  return withSubkey(key, nonce, (subkey, innerNonce) => {
+  return withSubkey(key, nonce, () => {
     const cipher = createCipheriv(CIPHER, subkey, innerNonce, OPTIONS);
     cipher.setAAD(associatedData, { plaintextLength: plaintext.length });
     const result = new Uint8Array(plaintext.length + TAG_BYTES);
@@ -36,7 +43,7 @@ export function encrypt(key: Uint8Array, nonce: Uint8Array, associatedData: Uint
 export function decrypt(key: Uint8Array, nonce: Uint8Array, associatedData: Uint8Array, ciphertext: Uint8Array): Uint8Array | undefined {
   const length = ciphertext.length - TAG_BYTES;
   if (length < 0) return undefined;
-  return withSubkey(key, nonce, (subkey, innerNonce) => {
+  return withSubkey(key, nonce, () => {
     const decipher = createDecipheriv(CIPHER, subkey, innerNonce, OPTIONS);
     decipher.setAAD(associatedData, { plaintextLength: length });
     decipher.setAuthTag(ciphertext.subarray(length));
@@ -51,18 +58,17 @@ export function decrypt(key: Uint8Array, nonce: Uint8Array, associatedData: Uint
   });
 }
 
-/** Lends `use` the subkey and the nonce for it, and wipes the subkey. */
-function withSubkey<T>(key: Uint8Array, nonce: Uint8Array, use: (subkey: Uint8Array, nonce: Uint8Array) => T): T {
+/** Runs `use` while `subkey` and `innerNonce` are those of the message, and wipes the subkey. */
+function withSubkey<T>(key: Uint8Array, nonce: Uint8Array, use: () => T): T {
   // A wrong size is a mistake of the caller and must not pass for a failed decryption.
   if (key.length !== KEY_BYTES || nonce.length !== NONCE_BYTES) throw new RangeError('key or nonce of the wrong size');
-  const keyWords = wordsOf(key);
-  const subkeyWords = new Uint32Array(KEY_BYTES / 4);
-  hchacha(SIGMA, keyWords, wordsOf(nonce.subarray(0, SUBKEY_NONCE_BYTES)), subkeyWords);
-  const subkey = bytesOf(subkeyWords);
-  const innerNonce = new Uint8Array(12);
-  innerNonce.set(nonce.subarray(SUBKEY_NONCE_BYTES), 4);
+  readWords(key, keyWords);
+  readWords(nonce, nonceWords);
+  hchacha(SIGMA, keyWords, nonceWords, subkeyWords);
+  writeWords(subkeyWords, subkey);
+  for (let i = SUBKEY_NONCE_BYTES; i < NONCE_BYTES; i++) innerNonce[i - 12] = nonce[i]!;
   try {
-    return use(subkey, innerNonce);
+    return use();
   } finally {
     keyWords.fill(0);
     subkeyWords.fill(0);
@@ -70,17 +76,11 @@ function withSubkey<T>(key: Uint8Array, nonce: Uint8Array, use: (subkey: Uint8Ar
   }
 }
 
-/** Little-endian on every machine. */
-function wordsOf(bytes: Uint8Array): Uint32Array {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const words = new Uint32Array(bytes.length / 4);
-  for (let i = 0; i < words.length; i++) words[i] = view.getUint32(4 * i, true);
-  return words;
+/** Little-endian on every machine; as many as `words` has. */
+function readWords(bytes: Uint8Array, words: Uint32Array): void {
+  for (let i = 0; i < words.length; i++) words[i] = bytes[4 * i]! | bytes[4 * i + 1]! << 8 | bytes[4 * i + 2]! << 16 | bytes[4 * i + 3]! << 24;
 }
 
-function bytesOf(words: Uint32Array): Uint8Array {
-  const bytes = new Uint8Array(4 * words.length);
-  const view = new DataView(bytes.buffer);
-  for (const [i, word] of words.entries()) view.setUint32(4 * i, word, true);
-  return bytes;
+function writeWords(words: Uint32Array, bytes: Uint8Array): void {
+  for (let i = 0; i < bytes.length; i++) bytes[i] = words[i >> 2]! >>> 8 * (i & 3);
 }

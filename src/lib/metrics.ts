@@ -49,7 +49,8 @@ export class Counts {
 
   /** The values must come from a closed list: each combination is a series. */
   add(...values: readonly string[]): void {
-    const key = values.join('\0');
+    let key = values[0] ?? '';
+    for (let i = 1; i < values.length; i++) key += `\0${values[i]}`;
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
   }
 

@@ -15,7 +15,8 @@ export class ReadThroughCache<V> {
   /** The kept value, which becomes the most recently used one. */
   get(key: string): V | undefined {
     const value = this.#entries.get(key);
-    if (value === undefined) return undefined;
+    // While there is much room nothing is dropped soon, so the order does not matter yet.
+    if (value === undefined || this.#entries.size * 2 < this.#capacity) return value;
     this.#entries.delete(key);
     this.#entries.set(key, value);
     return value;

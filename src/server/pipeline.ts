@@ -180,8 +180,9 @@ async function findOperation(exchange: Exchange, route: Route | undefined, ident
   const { verb } = exchange.target;
   const engine = route?.mount.engine;
   if (verb !== 'write' || engine?.exists === undefined || (identity === undefined && access !== 'open')) return operationOf(verb, true);
-  const caller = identity && callerOf(identity, false);
-  return operationOf(verb, await engine.exists({ ...baseRequest(exchange, route!, 'update', data), ...(caller === undefined ? {} : { caller }) }));
+  const request: Mutable<LogicalRequest> = baseRequest(exchange, route!, 'update', data);
+  if (identity !== undefined) request.caller = callerOf(identity, false);
+  return operationOf(verb, await engine.exists(request));
 }
 
 /** Policies, and sudo where the engine asks for it. */

@@ -44,11 +44,15 @@ export interface ClosableStorage extends Storage {
 /** Longest key in UTF-8 bytes that every driver must take (LMDB's default limit is 1,978; etcd's and PostgreSQL's are larger). */
 export const MAX_KEY_BYTES = 1_900;
 
+/** Keys of plain ASCII segments, which are nearly all: the rule below holds for them. */
+const PLAIN_KEY = /^[!-.0-~]+(?:\/[!-.0-~]+)*$/;
+
 /**
  * The rule for keys, the same for every driver: 1 to MAX_KEY_BYTES bytes of well-formed UTF-8 without NUL, in non-empty
  * segments divided by '/'. So every key has exactly one place in a listing. @throws ERR_STORAGE_KEY
  */
 export function assertStorageKey(key: string): void {
+  if (key.length <= MAX_KEY_BYTES && PLAIN_KEY.test(key)) return;
   if (key === '') refuseKey('it is empty');
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) refuseKey(`it is longer than ${MAX_KEY_BYTES} bytes`);
   if (key.startsWith('/') || key.endsWith('/') || key.includes('//')) refuseKey('it has an empty segment');

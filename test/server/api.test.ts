@@ -32,6 +32,13 @@ describe('the envelope', () => {
     assert.deepEqual(data(answer)['data'], { a: 1 });
   });
 
+  test('a value comes back as it was, whether ASCII, Latin-1 or anything else', async () => {
+    for (const value of ['plain', 'caf\u00e9 \u00ff\u0080', '\u20ac \u{1f600} \u4e2d', '\u2028"\\\n\t']) {
+      await call('POST', 'secret/data/letters', { body: { data: { value, [value]: 1 } } });
+      assert.deepEqual(data(await call('GET', 'secret/data/letters'))['data'], { value, [value]: 1 });
+    }
+  });
+
   test('the sys routes where Vault does so carry data at the top level too', async () => {
     for (const path of ['sys/mounts', 'sys/auth', 'sys/audit', 'sys/policy', 'sys/policy/default', 'sys/key-status']) {
       const { body } = await call('GET', path);

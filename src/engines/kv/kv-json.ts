@@ -7,7 +7,8 @@ import type { MountConfig, SecretMetadata, VersionMetadata } from './metadata.ts
 import type { SecretVersion } from './secret-store.ts';
 
 export function versionJson(metadata: SecretMetadata, number: number, version: VersionMetadata): JsonObject {
-  return { ...timesJson(version), custom_metadata: metadata.custom, version: number };
+  const { created_time, deletion_time, destroyed } = timesJson(version);
+  return { created_time, deletion_time, destroyed, custom_metadata: metadata.custom, version: number };
 }
 
 export function secretJson({ metadata, number, version, data }: SecretVersion): JsonObject {

@@ -54,7 +54,8 @@ function receive(request: IncomingMessage, body: StoredBody, maxBytes: number): 
         reject(error instanceof Error ? error : new Error('no error'));
       }
     };
-    const onCut = (): void => reject(new PurserError('ERR_REQUEST_INVALID', 'the request body did not arrive completely'));
+    // 'close' follows every 'end'.
+    const onCut = (): void => { if (!request.readableEnded) reject(new PurserError('ERR_REQUEST_INVALID', 'the request body did not arrive completely')); };
     request.on('data', onData);
     request.once('end', resolve).once('error', onCut).once('close', onCut);
   });

@@ -4,7 +4,8 @@
 import type { ServerResponse } from 'node:http';
 import type { JsonObject, LogicalResponse } from '../../core/logical.ts';
 
-const HEADERS = { 'Cache-Control': 'no-store', 'Content-Type': 'application/json' };
+/** As a list, which Node sends as it is. */
+const headers = (contentType = 'application/json'): string[] => ['Cache-Control', 'no-store', 'Content-Type', contentType];
 
 export interface Reply {
   readonly status: number;
@@ -34,8 +35,7 @@ function isEmptyList(response: LogicalResponse): boolean {
 /** Vault's envelope; the top level also carries `data` for the sys paths where Vault does so. */
 export function envelope(requestId: string, response: LogicalResponse): JsonObject {
   const data = response.data ?? null;
-  return {
-    ...(response.copyDataToTop === true ? data : undefined),
+  const whole = {
     request_id: response.wrapInfo === undefined ? requestId : '',
     lease_id: response.leaseId ?? '',
     renewable: response.renewable ?? false,
@@ -45,6 +45,7 @@ export function envelope(requestId: string, response: LogicalResponse): JsonObje
     warnings: response.warnings !== undefined && response.warnings.length > 0 ? response.warnings : null,
     auth: response.auth ?? null,
   };
+  return response.copyDataToTop === true ? { ...data, ...whole } : whole;
 }
 
 /** An error in Vault's shape, `{"errors":[…]}`, with Purser's code and hint beside it. */
@@ -60,13 +61,14 @@ export function bareReply(status: number, body: JsonObject): Reply {
 /** Writes the reply; for HEAD without its body. */
 export function send(response: ServerResponse, { status, body, contentType }: Reply, isHead = false): void {
   if (body === undefined) {
-    response.writeHead(status, HEADERS);
+    response.writeHead(status, headers());
     response.end();
     return;
   }
   const text = `${body}\n`;
-  response.writeHead(status, { ...HEADERS, ...(contentType === undefined ? {} : { 'Content-Type': contentType }), 'Content-Length': Buffer.byteLength(text) });
-  // As a string: Node then writes head and body in one piece.
+  const bytes = Buffer.byteLength(text);
+  response.writeHead(status, [...headers(contentType), 'Content-Length', String(bytes)]);
+  // As a string: Node then writes head and body in one piece. ASCII needs no encoding.
   if (isHead) response.end();
-  else response.end(text, 'utf8');
+  else response.end(text, bytes === text.length ? 'latin1' : 'utf8');
 }

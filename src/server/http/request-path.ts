@@ -42,9 +42,13 @@ export function parseTarget(method: string, url: string): Target | undefined {
   const verb = VERBS[method];
   if (verb === undefined) throw new PurserError('ERR_REQUEST_UNSUPPORTED', 'unsupported operation');
   const query = mark < 0 ? NO_QUERY : parseQuery(url.slice(mark + 1));
-  const { list, ...parameters } = query;
+  const { list } = query;
   const isList = verb === 'list' || (list !== undefined && verb === 'read' && parseFlag(list));
-  return { verb: isList ? 'list' : verb, path: normalise(decode(rawPath.slice(PREFIX.length)), isList ? 'list' : verb), query: list === undefined ? query : parameters };
+  return { verb: isList ? 'list' : verb, path: normalise(decode(rawPath.slice(PREFIX.length)), isList ? 'list' : verb), query: list === undefined ? query : withoutList(query) };
+}
+
+function withoutList(query: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(query).filter(([name]) => name !== 'list'));
 }
 
 function parseFlag(text: string): boolean {
