@@ -11,7 +11,7 @@ import { eventually, must } from '../e2e/command.ts';
 import { PURSER } from '../e2e/installation.ts';
 import { median, printTable } from './table.ts';
 
-const ROUNDS = 3;
+const ROUNDS = 5;
 const SECONDS = 3;
 const CONNECTIONS = 32;
 const PLAIN = 'http://127.0.0.1:8298';
