@@ -1,5 +1,7 @@
-// Remembers the last results of a pure function of a short text. Bounded: when it is full it begins anew, which costs no more
-// than having none.
+// Remembers the last results of a pure function of a short text. Bounded, whatever strangers ask for: when it is full it begins
+// anew, which costs no more than having none, and long texts are not kept.
+
+const MAX_LENGTH = 256;
 
 export class Memo {
   readonly #compute: (text: string) => string;
@@ -13,6 +15,7 @@ export class Memo {
   }
 
   get(text: string): string {
+    if (text.length > MAX_LENGTH) return this.#compute(text);
     let result = this.#results.get(text);
     if (result === undefined) {
       result = this.#compute(text);
