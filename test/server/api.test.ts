@@ -40,7 +40,7 @@ describe('the envelope', () => {
   });
 
   test('the sys routes where Vault does so carry data at the top level too', async () => {
-    for (const path of ['sys/mounts', 'sys/auth', 'sys/audit', 'sys/policy', 'sys/policy/default', 'sys/key-status']) {
+    for (const path of ['sys/mounts', 'sys/mounts/secret', 'sys/mounts/secret/tune', 'sys/auth', 'sys/auth/token', 'sys/audit', 'sys/policy', 'sys/policy/default', 'sys/key-status']) {
       const { body } = await call('GET', path);
       const { data: inner, ...top } = body as { data: Record<string, unknown> };
       for (const [key, value] of Object.entries(inner)) assert.deepEqual((top as Record<string, unknown>)[key], value, `${path}: ${key}`);

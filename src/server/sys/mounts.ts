@@ -59,7 +59,7 @@ export function readMount(mounts: MountTable, name: string): LogicalResponse {
   const isAuth = isAuthPath(path);
   const mount = mounts.all().find((known) => known.path === path);
   if (mount === undefined) throw new PurserError('ERR_REQUEST_INVALID', isAuth ? `no auth engine at ${path.slice(AUTH_PREFIX.length)}` : 'no secret engine is mounted at this path');
-  if (!isTune) return { data: describe(mount) };
+  if (!isTune) return { data: describe(mount), copyDataToTop: true };
   return { data: { ...showMountConfig(mount.config, isAuth, mounts.ttlsOf(mount)), description: mount.description, options: mount.options }, copyDataToTop: true };
 }
 
