@@ -12,7 +12,7 @@ case $part in all|unit|e2e) ;; *) echo "usage: scripts/test.sh [unit|e2e]" >&2; 
 say() { printf '\n== %s\n' "$*"; }
 
 say "prerequisites"
-scripts/prerequisites.sh docker.io busybox-static inotify-tools iptables iproute2 util-linux faketime systemd dbus nginx-light redis-server redis-tools openssl musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user chromium fonts-dejavu-core python3-hvac ansible mariadb-plugin-hashicorp-key-management
+scripts/prerequisites.sh docker.io busybox-static inotify-tools iptables iproute2 util-linux faketime systemd dbus nginx-light redis-server redis-tools openssl musl-tools gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user chromium fonts-dejavu-core python3-hvac python3-castellan ansible mariadb-plugin-hashicorp-key-management
 [ -d node_modules ] && [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --no-audit --no-fund
 scripts/leftovers.sh > .leftovers-before
 trap 'rm -f .leftovers-before .leftovers-after' EXIT

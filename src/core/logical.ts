@@ -15,7 +15,7 @@ export interface LogicalRequest {
   readonly path: string;
   /** The mount point with trailing '/', such as `secret/`. */
   readonly mountPoint: string;
-  /** Body fields, or query parameters for read, list and delete. A JSON null is the same as an absent field. */
+  /** Body fields, or query parameters for read, list and delete. A JSON null is the same as an absent field, and left out but for `verbatimPaths`. */
   readonly data: JsonObject;
   /** Who asks, for methods that need it (token store); absent on unauthenticated paths. */
   readonly caller?: Caller;
@@ -134,6 +134,8 @@ export interface Engine {
   readonly sudoPaths?: readonly string[];
   /** Paths (relative) that need no token. */
   readonly unauthenticatedPaths?: readonly string[];
+  /** Paths (relative) where the body of a write is what is kept, and a null at its top a value of it. */
+  readonly verbatimPaths?: readonly string[];
 }
 
 /** The fields `token_*` of Vault's roles and users: what the token of a login may do. Lengths in seconds; 0 is "not set". */

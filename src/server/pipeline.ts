@@ -10,7 +10,7 @@ import { isWithin } from '../lib/cidr.ts';
 import { PurserError } from '../lib/errors.ts';
 import { traceIdOf } from '../lib/trace.ts';
 import { failedEntry, requestEntry, responseEntry } from './audit-entries.ts';
-import { hasBody, readBody, type BodyLimits } from './http/body.ts';
+import { hasBody, readBody, withoutNulls, type BodyLimits } from './http/body.ts';
 import { operationOf, type Target } from './http/request-path.ts';
 import type { LeaseRequest } from './lease-grants.ts';
 import type { Route } from './mount-table.ts';
@@ -68,12 +68,14 @@ export async function runPipeline(core: UnsealedCore, exchange: Exchange, limits
   const wrapTtlSeconds = wrapTtlOf(exchange.request);
   const tokenId = readToken(exchange.request);
   const sender = await findPrincipal(core, tokenId);
-  const data = await readInput(exchange, admit(exchange, sender) === undefined ? limits.unauthenticated : limits.authenticated);
+  const input = await readInput(exchange, admit(exchange, sender) === undefined ? limits.unauthenticated : limits.authenticated);
   // A body may take its time: what was revoked or changed meanwhile must not count any more.
-  const shown = hasBody(exchange.request) ? await findPrincipal(core, tokenId) : sender;
+  const isSent = hasBody(exchange.request);
+  const shown = isSent ? await findPrincipal(core, tokenId) : sender;
   const identity = admit(exchange, shown);
   const route = core.mounts.find(exchange.target.path);
   const access = accessOf(route);
+  const data = isSent && !matchesAny(route?.mount.engine.verbatimPaths, route?.path ?? '') ? withoutNulls(input) : input;
   const operation = await findOperation(exchange, route, identity, access, data);
   const subject: Subject = { exchange, tokenId, shown, identity, wrapTtlSeconds, route, access, operation, data };
   const verdict = decide(subject);

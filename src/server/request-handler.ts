@@ -4,7 +4,7 @@ import type { JsonObject } from '../core/logical.ts';
 import { PurserError } from '../lib/errors.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { CoreState } from './core-state.ts';
-import { readBody, type BodyLimits } from './http/body.ts';
+import { readBody, withoutNulls, type BodyLimits } from './http/body.ts';
 import { BodyStore } from './http/body-store.ts';
 import type { Incoming, RequestHandler } from './http/front.ts';
 import { successReply, type Reply } from './http/reply.ts';
@@ -62,7 +62,7 @@ export function createRequestHandler(options: RequestHandlerOptions): RequestHan
 }
 
 function serveOperator(options: RequestHandlerOptions, limits: BodyLimits, { request, target }: Incoming): Promise<Reply> {
-  return serveOperatorPath(target.path, options, { verb: target.verb, query: target.query, body: () => readBody(request, limits) });
+  return serveOperatorPath(target.path, options, { verb: target.verb, query: target.query, body: async () => withoutNulls(await readBody(request, limits)) });
 }
 
 async function serveMetrics(metrics: Metrics, query: JsonObject): Promise<Reply> {

@@ -217,6 +217,24 @@ describe('sys/', () => {
     for (const path of ['one', 'two', 'three', 'four']) await call('DELETE', `sys/mounts/${path}`);
   });
 
+  test('a null is a value where the body is what is kept, and an absent field everywhere else', async () => {
+    await call('POST', 'sys/mounts/plain', { body: { type: 'kv' } });
+    for (const path of ['plain/nulls', 'cubbyhole/nulls']) {
+      for (const kept of [{ a: null, b: { c: null }, d: '' }, { a: null }]) {
+        assert.equal((await call('POST', path, { body: kept })).status, 204);
+        assert.deepEqual(data(await call('GET', path)), kept, path);
+      }
+    }
+    const wrapped = await call('POST', 'sys/wrapping/wrap', { body: { a: null }, headers: { 'X-Vault-Wrap-TTL': '60' } });
+    assert.deepEqual(data(await call('POST', 'sys/wrapping/unwrap', { body: { token: wrapped.body.wrap_info.token } })), { a: null });
+    await call('POST', 'secret/data/nulls', { body: { data: { a: null }, options: null } });
+    assert.deepEqual(data(await call('GET', 'secret/data/nulls'))['data'], { a: null });
+    await call('POST', 'sys/policies/acl/nulls', { body: { policy: 'path "plain/*" { capabilities = ["create", "update"] denied_parameters = { "a" = [] } }' } });
+    const { body: { auth } } = await call('POST', 'auth/token/create', { body: { policies: ['nulls'], ttl: null } });
+    assert.equal((await call('POST', 'plain/nulls', { body: { a: null }, token: auth.client_token as string })).status, 403);
+    await call('DELETE', 'sys/mounts/plain');
+  });
+
   test('sys/mounts refuses what it cannot honour', async () => {
     for (const body of [{}, { type: 'nothing' }, { type: 'kv', options: { version: '3' } }, { type: 'kv-v2', local: true }, { type: 'kv-v2', config: { default_lease_ttl: '2h', max_lease_ttl: '1h' } }]) {
       assert.equal((await call('POST', 'sys/mounts/odd', { body })).status, 400, JSON.stringify(body));

@@ -16,7 +16,7 @@ describe('decodeBody()', () => {
   const accepted: readonly (readonly [text: string, expected: unknown, type?: string])[] = [
     ['', {}], ['null', {}], ['{}', {}],
     ['{"a":1,"a":2}', { a: 2 }],
-    ['{"a":null,"b":{"c":null}}', { b: { c: null } }],
+    ['{"a":null,"b":{"c":null}}', { a: null, b: { c: null } }],
     [' {"a":[1,-2.5e3,true,false,"x\\"y\\u00e4"]} ', { a: [1, -2500, true, false, 'x"yä'] }],
     ['{"a":9007199254740991,"b":0.1,"c":1e2,"d":1.7976931348623157e308}', { a: Number.MAX_SAFE_INTEGER, b: 0.1, c: 100, d: Number.MAX_VALUE }],
     ['a=1&b=x%20y', { a: '1', b: 'x y' }, 'application/x-www-form-urlencoded'],
@@ -58,8 +58,7 @@ describe('decodeBody()', () => {
         assert.ok(error instanceof PurserError, 'only a coded refusal');
         return;
       }
-      const expected = Object.fromEntries(Object.entries(JSON.parse(text) as object).filter(([, field]) => field !== null));
-      assert.deepEqual({ ...decoded }, expected);
+      assert.deepEqual({ ...decoded }, JSON.parse(text));
     }));
   });
 });

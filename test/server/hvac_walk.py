@@ -1,4 +1,4 @@
-"""hvac, the Python client of Vault as Debian packages it, against a new core: python3 hvac_walk.py ADDRESS.
+"""hvac, the Python client of Vault as Debian packages it, against a new core: python3 hvac_walk.py ADDRESS CA.
 
 Walks what Purser covers and checks what comes back, or which exception: hvac's are chosen by the status code alone. Prints each step;
 the first that fails ends it with a traceback. Runs with hvac 0.11 (Debian 12) and later.
@@ -11,8 +11,8 @@ import hvac
 from hvac import exceptions
 
 warnings.simplefilter('ignore')
-ADDRESS = sys.argv[1]
-client = hvac.Client(url=ADDRESS)
+ADDRESS, CA = sys.argv[1:]
+client = hvac.Client(url=ADDRESS, verify=CA)
 
 
 def step(name):
@@ -20,7 +20,7 @@ def step(name):
 
 
 def stranger(token=None):
-    return hvac.Client(url=ADDRESS, token=token)
+    return hvac.Client(url=ADDRESS, token=token, verify=CA)
 
 
 def equal(found, expected):

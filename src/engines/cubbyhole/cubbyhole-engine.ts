@@ -6,6 +6,7 @@ import { PurserError } from '../../lib/errors.ts';
 import type { Cubbyholes } from './cubbyholes.ts';
 
 export class CubbyholeEngine implements Engine {
+  readonly verbatimPaths = ['*'];
   readonly #cubbyholes: Cubbyholes;
 
   constructor(cubbyholes: Cubbyholes) {

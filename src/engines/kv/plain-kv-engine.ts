@@ -15,6 +15,7 @@ interface PlainKvContext extends Pick<EngineContext, 'view'> {
 
 export class PlainKvEngine implements Engine, SecretSource {
   readonly isSecretThroughout = true;
+  readonly verbatimPaths = ['*'];
   readonly #store: PlainStore;
   readonly #defaultLeaseSeconds: PlainKvContext['defaultLeaseSeconds'];
 

@@ -72,7 +72,7 @@ export function decodeBody(bytes: Buffer, contentType: string, limits: JsonLimit
   if (value === null) return EMPTY;
   if (typeof value !== 'object' || Array.isArray(value)) throw new PurserError('ERR_REQUEST_INVALID', 'the request body must be a JSON object');
   if (text.includes('__proto__') || text.includes('\\u')) refuseProtoKeys(value);
-  return withoutNulls(value as JsonObject);
+  return value as JsonObject;
 }
 
 function parse(text: string): JsonValue {
@@ -98,8 +98,8 @@ function refuseProtoKeys(value: JsonValue): void {
   Object.values<JsonValue>(value as JsonObject).forEach(refuseProtoKeys);
 }
 
-/** hvac sends null for parameters that were not given, so a null at the top means absent. */
-function withoutNulls(value: JsonObject): JsonObject {
+/** A body of parameters: hvac sends null for those that were not given, so a null at the top means absent. */
+export function withoutNulls(value: JsonObject): JsonObject {
   const entries = Object.entries(value);
   return entries.some(([, field]) => field === null) ? Object.fromEntries(entries.filter(([, field]) => field !== null)) : value;
 }

@@ -17,12 +17,15 @@ export interface SysRoute {
   readonly isTokenOnly?: boolean;
   /** Needs no token; the handler decides what a stranger may do, and sees the token that was shown, unchecked. */
   readonly isOpen?: boolean;
+  /** The body is what is kept, a null in it a value. */
+  readonly isVerbatim?: boolean;
 }
 
 export class SysEngine implements Engine {
   readonly sudoPaths: readonly string[];
   readonly tokenOnlyPaths: readonly string[];
   readonly unauthenticatedPaths: readonly string[];
+  readonly verbatimPaths: readonly string[];
   readonly #exact = new Map<string, SysRoute>();
   readonly #prefixes: readonly (readonly [string, SysRoute])[];
 
@@ -35,6 +38,7 @@ export class SysEngine implements Engine {
     this.sudoPaths = pathsWith((route) => route.needsSudo);
     this.tokenOnlyPaths = pathsWith((route) => route.isTokenOnly);
     this.unauthenticatedPaths = pathsWith((route) => route.isOpen);
+    this.verbatimPaths = pathsWith((route) => route.isVerbatim);
   }
 
   async handle(request: LogicalRequest): Promise<LogicalResponse | undefined> {

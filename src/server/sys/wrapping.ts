@@ -8,7 +8,7 @@ import { callerOf, type SysRoute } from './sys-engine.ts';
 
 export function wrappingRoutes(wrapping: Wrapping): SysRoute[] {
   return [
-    { path: 'wrapping/wrap', operations: { update: async (request) => ({ data: requireWrap(request).data }) } },
+    { path: 'wrapping/wrap', isVerbatim: true, operations: { update: async (request) => ({ data: requireWrap(request).data }) } },
     // Whoever has the token may ask what it holds, without any other right.
     { path: 'wrapping/lookup', isOpen: true, operations: { read: async (request) => ({ data: await wrapping.lookup(tokenOf(request)) }), update: async (request) => ({ data: await wrapping.lookup(tokenOf(request)) }) } },
     { path: 'wrapping/unwrap', operations: { update: (request) => wrapping.unwrap(tokenOf(request), callerOf(request).tokenId) } },
