@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 
 import type { View } from '../core/view.ts';
 import { isPurserError, PurserError } from '../lib/errors.ts';
+import { atEndOfTurn } from '../lib/turn.ts';
 import { AnchorRecord } from './anchor.ts';
 import type { Anchor } from './anchor.ts';
 import { AppendFile } from './append-file.ts';
@@ -185,7 +186,7 @@ export class FileAuditDevice implements AuditDevice {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    setImmediate(() => {
+    atEndOfTurn(() => {
       this.#isScheduled = false;
       if (!this.#isReopening) this.#writeBatch();
     });

@@ -1,4 +1,4 @@
-// Storage in one LMDB file. A resolved promise means on disk: writes that arrive in one turn of the event loop share one
+// Storage in one LMDB file. A resolved promise means on disk: writes that arrive in one turn of the event loop (turn.ts) share one
 // synchronous transaction, which LMDB ends with fdatasync before the meta page and again with it. lmdb-js's own asynchronous
 // writer is not used: it cannot make room before a commit (lmdb-space.ts) nor tell one failed write from its neighbours. The
 // price is that the event loop waits for the disk once per group of writes; a single write is twice as fast.
@@ -7,6 +7,7 @@ import { join } from 'node:path';
 
 import { PurserError, isPurserError, messageOf } from '../lib/errors.ts';
 import type { FileLock } from '../lib/file-lock.ts';
+import { atEndOfTurn } from '../lib/turn.ts';
 import { lockDataDirectory } from './data-directory-lock.ts';
 import { checkDataFile, markDataFile } from './lmdb-file.ts';
 import { LmdbSpace, isFull } from './lmdb-space.ts';
@@ -122,7 +123,7 @@ export class LmdbStorage implements ClosableStorage {
       ? { ...operation, value: Buffer.from(operation.value) } // the caller may reuse its bytes before the commit
       : operation);
     return new Promise<boolean>((resolve, reject) => {
-      if (this.#waiting.push({ operations: copies, condition, resolve, reject }) === 1) setImmediate(() => this.#commitWaiting());
+      if (this.#waiting.push({ operations: copies, condition, resolve, reject }) === 1) atEndOfTurn(() => this.#commitWaiting());
     });
   }
 
