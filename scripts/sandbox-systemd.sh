@@ -13,12 +13,19 @@ if [ "${1:-}" != boot ]; then # the cgroup folder of this machine becomes the ro
 fi
 umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+here=$(cd "$(dirname "$0")/.." && pwd)
+exec 9< "$here"
 for folder in /run /etc/systemd/system /var/lib/docker /var/lib/containerd /var/log /var/tmp; do
   mkdir -p "$folder"
   mount -t tmpfs -o mode=755 tmpfs "$folder"
 done
 mkdir -p /run/home /run/lock
 mount -t tmpfs -o mode=1777 tmpfs /tmp
+if [ ! -e "$here/package.json" ]; then # this clone lies where one of those is now
+  mkdir -p "$here"
+  mount --no-canonicalize --bind /proc/self/fd/9 "$here"
+fi
+exec 9<&-
 mount --bind /dev/null /etc/fstab
 mount --make-rshared /
 ip link set lo up
