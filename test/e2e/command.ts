@@ -1,4 +1,4 @@
-// Runs programs for the end-to-end tests. A failing command's output is part of the failure.
+// Runs programs for the tests. A failing command's output is part of the failure.
 
 import { execFile } from 'node:child_process';
 
@@ -11,9 +11,9 @@ export interface Result {
 }
 
 /** Runs a program to its end, whatever its exit code. `input` goes to its standard input. */
-export function run(program: string, args: readonly string[], options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly timeoutMs?: number } = {}): Promise<Result> {
+export function run(program: string, args: readonly string[], options: { readonly input?: string; readonly env?: NodeJS.ProcessEnv; readonly cwd?: string; readonly timeoutMs?: number } = {}): Promise<Result> {
   return new Promise((resolve, reject) => {
-    const child = execFile(program, [...args], { env: options.env ?? process.env, maxBuffer: 64 << 20, timeout: options.timeoutMs ?? 180_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
+    const child = execFile(program, [...args], { env: options.env ?? process.env, cwd: options.cwd, maxBuffer: 64 << 20, timeout: options.timeoutMs ?? 180_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
       if (error !== null && typeof error.code !== 'number') reject(new Error(`${program} ${args.join(' ')}: ${error.message}\n${stderr}`));
       else resolve({ status: error === null ? 0 : error.code as number, stdout, stderr });
     });

@@ -1,7 +1,6 @@
 // Ansible's collection community.hashi_vault as Debian packages it (in `ansible`, over python3-hvac) sets up and uses a new server: ansible_walk.yml.
 
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -9,6 +8,7 @@ import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer } from '../../src/server/server.ts';
+import { run } from '../e2e/command.ts';
 import { silent, temporaryDirectory } from './running.ts';
 
 const PLAYBOOK = '/usr/bin/ansible-playbook';
@@ -24,12 +24,9 @@ test('Ansible’s community.hashi_vault works unchanged', { skip: !isInstalled &
     const variables = { ansible_hashi_vault_url: server.address, ansible_hashi_vault_ca_cert: join(directory.path, 'data', 'tls', 'ca.pem'), public_key: await exportSPKI(publicKey), jwt };
     // All that Ansible writes of its own goes below the temporary directory; nothing of the caller's settings reaches it.
     const env = { PATH: '/usr/bin:/bin', LANG: 'C.UTF-8', HOME: directory.path, ANSIBLE_HOME: join(directory.path, 'ansible'), ANSIBLE_PYTHON_INTERPRETER: '/usr/bin/python3', ANSIBLE_PIPELINING: 'true', PYTHONDONTWRITEBYTECODE: '1' };
-    const { error, out } = await new Promise<{ error: Error | null; out: string }>((resolve) => {
-      execFile(PLAYBOOK, ['--inventory', 'localhost,', '--extra-vars', JSON.stringify(variables), join(import.meta.dirname, 'ansible_walk.yml')],
-        { cwd: directory.path, env, timeout: 170_000, maxBuffer: 16 << 20 }, (failure, stdout, stderr) => { resolve({ error: failure, out: stdout + stderr }); });
-    });
-    assert.equal(error, null, out);
-    assert.match(out, /"msg": "walked"/);
+    const { status, stdout, stderr } = await run(PLAYBOOK, ['--inventory', 'localhost,', '--extra-vars', JSON.stringify(variables), join(import.meta.dirname, 'ansible_walk.yml')], { cwd: directory.path, env, timeoutMs: 170_000 });
+    assert.equal(status, 0, stdout + stderr);
+    assert.match(stdout, /"msg": "walked"/);
   } finally {
     await server.close();
     directory.remove();

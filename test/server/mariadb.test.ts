@@ -2,25 +2,23 @@
 // mariadbd in a temporary directory, reached by its socket alone. The plugin reads `sys/mounts/<mount>/tune` once and `<mount>/data/<key>` ever after.
 
 import assert from 'node:assert/strict';
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { promisify } from 'node:util';
 
 import { CoreClient } from '../../src/client/core-client.ts';
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer, type RunningServer } from '../../src/server/server.ts';
-import { eventually } from '../eventually.ts';
+import { eventually, must } from '../e2e/command.ts';
 import { silent, temporaryDirectory } from './running.ts';
 
 const PLUGIN = '/usr/lib/mysql/plugin/hashicorp_key_management.so';
 const SERVER = '/usr/sbin/mariadbd';
 const skip = !(existsSync(PLUGIN) && existsSync(SERVER)) && 'mariadb-plugin-hashicorp-key-management is not installed';
 const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
-const run = promisify(execFile);
 
 const directory = temporaryDirectory();
 const inside = (name: string): string => join(directory.path, name);
@@ -58,7 +56,7 @@ hashicorp-key-management-cache-version-timeout=0
 }
 
 /** What the database answers: a line each, columns by tabs. */
-const query = async (sql: string): Promise<string> => (await run('mariadb', ['--no-defaults', `--socket=${inside('socket')}`, '--user=root', '--batch', '--skip-column-names', '--execute', sql], { env })).stdout.trim();
+const query = async (sql: string): Promise<string> => (await must('mariadb', ['--no-defaults', `--socket=${inside('socket')}`, '--user=root', '--batch', '--skip-column-names', '--execute', sql], { env })).trim();
 
 /** Starts mariadbd, its log empty; true when it answers, false when it gave up. */
 async function start(): Promise<boolean> {
@@ -93,7 +91,7 @@ before(async () => {
   token = (await client.authenticate('auth/token/create-orphan', { policies: ['mariadb'], period: '24h' }))['client_token'] as string;
   await putKey('mariadb', 1);
   await putKey('mariadb', 7);
-  await run('mariadb-install-db', ['--no-defaults', `--datadir=${inside('mariadb')}`, '--innodb-log-file-size=4M', '--auth-root-authentication-method=normal', '--skip-test-db', ...(process.getuid?.() === 0 ? ['--user=root'] : [])], { env });
+  await must('mariadb-install-db', ['--no-defaults', `--datadir=${inside('mariadb')}`, '--innodb-log-file-size=4M', '--auth-root-authentication-method=normal', '--skip-test-db', ...(process.getuid?.() === 0 ? ['--user=root'] : [])], { env });
 });
 after(async () => {
   await stop('SIGKILL');

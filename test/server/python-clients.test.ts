@@ -1,12 +1,13 @@
 // Clients of Vault in Python, as Debian packages them, each walk a new server through all that they have for what Purser covers (*_walk.py).
 
 import assert from 'node:assert/strict';
-import { execFile, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 
 import { loadConfig } from '../../src/server/config.ts';
 import { startServer } from '../../src/server/server.ts';
+import { run } from '../e2e/command.ts';
 import { silent, temporaryDirectory } from './running.ts';
 
 const PYTHON = '/usr/bin/python3'; // Debian's own, which sees Debian's modules
@@ -18,12 +19,9 @@ describe('clients in Python', () => {
       const directory = temporaryDirectory();
       const server = await startServer(loadConfig({ dataDir: join(directory.path, 'data'), listen: '127.0.0.1:0' }), silent);
       try {
-        const { error, out } = await new Promise<{ error: Error | null; out: string }>((resolve) => {
-          execFile(PYTHON, ['-B', join(import.meta.dirname, `${name}_walk.py`), server.address, join(directory.path, 'data', 'tls', 'ca.pem')],
-            { timeout: 110_000 }, (failure, stdout, stderr) => { resolve({ error: failure, out: stdout + stderr }); });
-        });
-        assert.equal(error, null, out);
-        assert.match(out, /(^|\n)done\n/);
+        const { status, stdout, stderr } = await run(PYTHON, ['-B', join(import.meta.dirname, `${name}_walk.py`), server.address, join(directory.path, 'data', 'tls', 'ca.pem')], { timeoutMs: 110_000 });
+        assert.equal(status, 0, stdout + stderr);
+        assert.match(stdout, /(^|\n)done\n/);
       } finally {
         await server.close();
         directory.remove();
