@@ -62,7 +62,6 @@ export class FileAuditDevice implements AuditDevice {
   #head: Head;
   #queue: Waiting[] = [];
   #queuedBytes = 0;
-  #isScheduled = false;
   #isReopening = false;
   #isClosed = false;
   #unanchored = 0;
@@ -108,8 +107,7 @@ export class FileAuditDevice implements AuditDevice {
       const body = this.#renderer.render(type, entry, this.#options.now());
       if (this.#queuedBytes + body.length > MAX_QUEUED_BYTES) throw refused('too many audit entries wait for the disk');
       this.#queuedBytes += body.length;
-      this.#queue.push({ body, resolve, reject });
-      this.#schedule();
+      if (this.#queue.push({ body, resolve, reject }) === 1) this.#schedule();
     });
   }
 
@@ -184,12 +182,7 @@ export class FileAuditDevice implements AuditDevice {
 
   /** Everything that is logged in this turn of the event loop goes into one write. */
   #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    atEndOfTurn(() => {
-      this.#isScheduled = false;
-      if (!this.#isReopening) this.#writeBatch();
-    });
+    atEndOfTurn(() => { if (!this.#isReopening) this.#writeBatch(); });
   }
 
   #writeBatch(): void {

@@ -36,7 +36,7 @@ export function openRecord(path: string, keyOf: (term: number) => Uint8Array | u
 /** The term in the header of a record, not authenticated; undefined when it has none. */
 export function termOf(record: Uint8Array): number | undefined {
   if (record.length < HEADER_BYTES || record[0] !== VERSION) return undefined;
-  return (record[1]! * 2 ** 24) + (record[2]! << 16 | record[3]! << 8 | record[4]!);
+  return (record[1]! << 24 | record[2]! << 16 | record[3]! << 8 | record[4]!) >>> 0;
 }
 
 function tryOpen(path: string, keyOf: (term: number) => Uint8Array | undefined, record: Uint8Array): Uint8Array | undefined {

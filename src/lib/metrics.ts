@@ -49,8 +49,7 @@ export class Counts {
 
   /** The values must come from a closed list: each combination is a series. */
   add(...values: readonly string[]): void {
-    let key = values[0] ?? '';
-    for (let i = 1; i < values.length; i++) key += `\0${values[i]}`;
+    const key = values.join('\0');
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
   }
 

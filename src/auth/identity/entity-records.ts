@@ -123,15 +123,11 @@ export class EntityRecords {
   }
 
   #nameKey(name: string): string {
-    return `name/${this.#hmac(NAME_LABEL + name.normalize('NFKC').toLowerCase())}`;
+    return `name/${this.#salt.hex(NAME_LABEL + name.normalize('NFKC').toLowerCase())}`;
   }
 
   #aliasKey({ mountAccessor, name }: Pick<Alias, 'mountAccessor' | 'name'>): string {
-    return `alias/${this.#hmac(`${ALIAS_LABEL}${mountAccessor}\0${name}`)}`;
-  }
-
-  #hmac(text: string): string {
-    return this.#salt.hex(text);
+    return `alias/${this.#salt.hex(`${ALIAS_LABEL}${mountAccessor}\0${name}`)}`;
   }
 }
 

@@ -37,7 +37,7 @@ export class TokenRecords {
   readonly #lock = new KeyedLock();
   readonly #cache = new ReadThroughCache<Usable>(CACHED_TOKENS);
   /** The keys of the last tokens that were shown: each would cost a hash in every request. */
-  readonly #keys = new Memo(REMEMBERED_KEYS, (id) => this.#hmac(ID_LABEL + id));
+  readonly #keys = new Memo(REMEMBERED_KEYS, (id) => this.#salt.hex(ID_LABEL + id));
 
   private constructor(view: View, now: () => number, salt: Uint8Array) {
     this.#view = view;
@@ -62,7 +62,7 @@ export class TokenRecords {
   }
 
   async keyOfAccessor(accessor: string): Promise<string | undefined> {
-    const record = await this.#view.get(`accessor/${this.#hmac(ACCESSOR_LABEL + accessor)}`);
+    const record = await this.#view.get(`accessor/${this.#salt.hex(ACCESSOR_LABEL + accessor)}`);
     return record && parseAccessor(record).token;
   }
 
@@ -88,7 +88,7 @@ export class TokenRecords {
     const { key, accessor, parent } = entry;
     await this.#view.transaction([
       ...(parent === null ? [] : [{ kind: 'put', key: `parent/${parent.key}/${key}`, value: new Uint8Array(0) } as const]),
-      { kind: 'put', key: `accessor/${this.#hmac(ACCESSOR_LABEL + accessor)}`, value: encodeRecord({ v: 1, accessor, token: key }) },
+      { kind: 'put', key: `accessor/${this.#salt.hex(ACCESSOR_LABEL + accessor)}`, value: encodeRecord({ v: 1, accessor, token: key }) },
       { kind: 'put', key: `id/${key}`, value: encodeRecord(entry) },
       ...(entry.expiresAt === null ? [] : [{ kind: 'put', key: `lease/${leasePath(entry)}`, value: new Uint8Array(0) } as const]),
       ...reschedule(key, null, dueAt(entry)),
@@ -108,7 +108,7 @@ export class TokenRecords {
     const { key, accessor, parent } = entry;
     await this.#change(key, [
       { kind: 'delete', key: `id/${key}` },
-      { kind: 'delete', key: `accessor/${this.#hmac(ACCESSOR_LABEL + accessor)}` },
+      { kind: 'delete', key: `accessor/${this.#salt.hex(ACCESSOR_LABEL + accessor)}` },
       ...(parent === null ? [] : [{ kind: 'delete', key: `parent/${parent.key}/${key}` } as const]),
       ...(entry.expiresAt === null ? [] : [{ kind: 'delete', key: `lease/${leasePath(entry)}` } as const]),
       ...reschedule(key, dueAt(entry), null),
@@ -173,10 +173,6 @@ export class TokenRecords {
     } finally {
       forget();
     }
-  }
-
-  #hmac(text: string): string {
-    return this.#salt.hex(text);
   }
 }
 
